@@ -1,0 +1,1 @@
+"""Exporters: a cache in other forms."""

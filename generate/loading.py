@@ -1,0 +1,30 @@
+"""Loading of a model and its tokenizer from a directory or a Hugging Face id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+
+def load_pretrained(
+    auto_class: Any, path: str, *, revision: str | None = None, dtype: str = "auto", device: str = "auto"
+) -> tuple[Any, Any]:
+    """(model in evaluation mode on its device, tokenizer). `device` 'auto' is CUDA where there is one.
+
+    Raises ValueError, with the reason, if the model cannot be loaded.
+    """
+    from transformers import AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
+        model = auto_class.from_pretrained(
+            path, revision=revision, dtype=dtype if dtype == "auto" else getattr(torch, dtype)
+        )
+    except (OSError, ValueError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"model '{path}' cannot be loaded: {reason} Give a directory or a Hugging Face id.") from error
+    return model.to(where).eval(), tokenizer

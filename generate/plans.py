@@ -1,0 +1,149 @@
+"""Plans: what a recording shall hold. Each lists the draws that the cache still lacks; nothing missing is fulfilled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from cache import Cache
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One draw to make: number `draw` below the node (None: the prompt), one step, or `to_end` the whole solution."""
+
+    question_id: str
+    parent_id: int | None
+    draw: int
+    to_end: bool
+    greedy: bool = False
+
+
+def all_questions(cache: Cache) -> list[str]:
+    """The questions of the cache: a recording covers them all, whether a run holds nodes of them yet or not."""
+    return cache.frame("SELECT question_id FROM questions ORDER BY question_id")["question_id"].to_list()
+
+
+class Plan(Protocol):
+    """Something that a run shall hold."""
+
+    name: str
+
+    def missing(self, cache: Cache, run_id: str) -> list[Draw]:
+        """The draws that can be made now and are not there; empty when the plan is fulfilled."""
+        ...
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Whatever the replays of `strategies` at `budgets` ask for in trials 0 : trials, one layer of the trees at a time.
+
+    Searches over independent solutions draw to the end; tree searches draw single steps.
+    """
+
+    strategies: Sequence[str]
+    budgets: Sequence[int]
+    trials: int
+    seed: int
+    verifier: str | None = None
+    name: str = "demand"
+
+    def missing(self, cache: Cache, run_id: str) -> list[Draw]:
+        """See Plan. The kernels that answer offline are the ones that decide what to record."""
+        from tts_sim.demand import demand
+        from tts_sim.load import load_forest
+        from tts_sim.spec import parse_strategy
+        from tts_sim.strategies.sample import Sample
+
+        kind = str(cache.frame("SELECT kind FROM runs WHERE run_id = $run", {"run": run_id}).item())
+        forest = load_forest(cache, run_id, kind=kind, questions=all_questions(cache))
+        wanted = [parse_strategy(spec) for spec in self.strategies]
+        flat = [strategy for strategy in wanted if isinstance(strategy.search, Sample) or kind == "revisions"]
+        draws: list[Draw] = []
+        for strategies, to_end in ((flat, True), ([one for one in wanted if one not in flat], False)):
+            if strategies and not draws:  # solutions first: a tree search may find its draws among them
+                frame = demand(
+                    forest, strategies, self.budgets, verifier=self.verifier, trials=self.trials, seed=self.seed
+                )
+                draws = [Draw(*row, to_end=to_end) for row in frame.iter_rows()]
+        return draws
+
+
+def flat(num_samples: int) -> Demand:
+    """`num_samples` independent solutions of each question: all that `sample` can ask of a root pool of that size."""
+    return Demand(("sample+oracle",), (num_samples,), trials=1, seed=0, name=f"flat({num_samples})")
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """The greedy solution of each question."""
+
+    name: str = "greedy"
+
+    def missing(self, cache: Cache, run_id: str) -> list[Draw]:
+        """See Plan. A greedy solution is stored whole or not at all."""
+        frame = cache.frame(
+            "SELECT question_id FROM questions ANTI JOIN "
+            "(SELECT question_id FROM nodes WHERE run_id = $run AND parent_id IS NULL AND greedy) USING (question_id) "
+            "ORDER BY question_id",
+            {"run": run_id},
+        )
+        return [Draw(question_id, None, 0, to_end=True, greedy=True) for (question_id,) in frame.iter_rows()]
+
+
+def staircase(longest: int) -> tuple[int, ...]:
+    """Planned lengths of revision chains 1 … 2·longest: min(longest, ⌊2·longest/i⌋).
+
+    With them every split parallel × sequential = longest finds at least twice the chains it needs, for about
+    2·longest·(1 + ln longest) attempts instead of 2·longest². Lengths are fixed by index, never by content, so the
+    chains long enough for a split are i.i.d.
+    """
+    return tuple(min(longest, 2 * longest // i) for i in range(1, 2 * longest + 1))
+
+
+@dataclass(frozen=True)
+class Chains:
+    """Revision chains of the given lengths, one entry a chain; one attempt of every unfinished chain at a time."""
+
+    lengths: tuple[int, ...]
+    name: str = "chains"
+
+    def missing(self, cache: Cache, run_id: str) -> list[Draw]:
+        """See Plan."""
+        nodes = cache.frame(
+            "SELECT question_id, node_id, coalesce(parent_id, -1) AS parent_id, draw FROM nodes "
+            "WHERE run_id = $run AND NOT greedy ORDER BY node_id",
+            {"run": run_id},
+        )
+        ids, parents = nodes["node_id"].to_numpy(), nodes["parent_id"].to_numpy()
+        up = np.where(parents >= 0, np.searchsorted(ids, parents), -1)
+        chain, length = nodes["draw"].to_numpy().astype(np.int64), np.ones(len(ids), np.int64)
+        level = np.flatnonzero(up < 0)
+        reached = np.zeros(len(ids), bool)
+        reached[level] = True
+        while len(level):  # one pass a generation: an attempt takes its chain's number and one more place
+            level = np.flatnonzero(~reached & reached[up] & (up >= 0))
+            chain[level], length[level] = chain[up[level]], length[up[level]] + 1
+            reached[level] = True
+        is_tail = np.ones(len(ids), bool)
+        is_tail[up[up >= 0]] = False
+        tails = {
+            (question_id, number): (node_id, size)
+            for question_id, node_id, number, size in zip(
+                nodes["question_id"].filter(is_tail),
+                ids[is_tail].tolist(),
+                chain[is_tail].tolist(),
+                length[is_tail].tolist(),
+                strict=True,
+            )
+        }
+        draws = []
+        for question_id in all_questions(cache):
+            for number, planned in enumerate(self.lengths):
+                node_id, size = tails.get((question_id, number), (None, 0))
+                if size < planned:
+                    draws.append(Draw(question_id, node_id, 0 if size else number, to_end=True))
+        return draws

@@ -1,0 +1,67 @@
+"""The two protocols that a recorder needs: a sampler that continues prefixes, a verifier that scores steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+
+@dataclass(frozen=True)
+class Request:
+    """One draw to make: continue `prompt + prefix`, up to the step delimiter or (`to_end`) to the end of the solution.
+
+    `key` is the random key of the draw's node (`generate.keys`); the steps that follow in a request to the end are
+    draw 0 of the step before. Without `split` the whole continuation is one node (an attempt of a revision chain).
+    `prefix_tokens` counts towards the longest solution allowed. `greedy` takes the likeliest token instead.
+    """
+
+    prompt: str
+    prefix: str
+    key: int
+    prefix_tokens: int = 0
+    to_end: bool = True
+    split: bool = True
+    greedy: bool = False
+
+
+class Step(NamedTuple):
+    """One sampled step: its text with the delimiter that closes it, and what the model says of it.
+
+    `logprob` sums, and `min_logprob` is the smallest of, the natural-log probabilities of its tokens (end of sequence
+    included) under the model itself, at temperature 1 and without nucleus. `stop` is step, eos or length.
+    """
+
+    text: str
+    tokens: int
+    logprob: float
+    min_logprob: float
+    stop: str
+
+
+class Sampler(Protocol):
+    """Continues prefixes. The same request gives the same steps in any batch, as far as arithmetic allows."""
+
+    def sample(self, requests: Sequence[Request]) -> list[list[Step]]:
+        """The steps of each request, in order: one, or (`to_end`) all up to the last."""
+        ...
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a verifier reads: the prompt and the steps so far. `stop` is that of the last step."""
+
+    prompt: str
+    steps: tuple[str, ...]
+    stop: str
+
+
+class Verifier(Protocol):
+    """Scores the steps of solutions."""
+
+    verifier_id: str
+    kind: str
+
+    def score(self, solutions: Sequence[Solution]) -> list[list[float]]:
+        """One score per step of each solution."""
+        ...

@@ -1,0 +1,1 @@
+"""Samplers: what continues a prefix, behind the protocol of `generate.protocols`."""

@@ -1,0 +1,417 @@
+"""The readable specification of replays: node objects, dictionaries, loops. Slow on purpose, and nothing from kernels.
+
+The engine must give the very same numbers: `==`, floats included. Sums therefore run in the order in which they are
+written here. Where a closed form exists it is given as a fraction, computed by counting subsets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+# ------------------------------------------------------------------------------------------------- the random stream
+MASK = 2**64 - 1
+PERMUTE, TIE = 2**32, 2**33
+ROUNDS = 40
+
+
+def mix(key: int, counter: int) -> int:
+    z = (key + 0x9E3779B97F4A7C15 * (counter + 1)) & MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+    return z ^ (z >> 31)
+
+
+def trial_key(seed: int, question_id: str, trial: int) -> int:
+    question = int.from_bytes(hashlib.blake2b(question_id.encode()).digest()[:8], "little")
+    return mix(mix(seed, question), trial)
+
+
+def first_draws(key: int, pool: int, count: int) -> list[int]:
+    """The first `count` of a random permutation of range(pool)."""
+    places = list(range(pool))
+    for i in range(count):
+        j = i + ((mix(key, PERMUTE + i) >> 32) * (pool - i) >> 32)
+        places[i], places[j] = places[j], places[i]
+    return places[:count]
+
+
+# ------------------------------------------------------------------------------------------------------------- trees
+@dataclass(eq=False)
+class Node:
+    id: int | None
+    draw: int
+    tokens: int
+    ends: bool
+    answer: str | None
+    correct: bool
+    score: float  # NaN: not scored
+    parent: Node | None
+    children: list[Node] = field(default_factory=list)  # sampled ones, by draw
+
+
+@dataclass
+class Run:
+    prompts: dict[str, Node]
+    root_pool: int | None
+    step_pool: int | None
+
+    def pool(self, node: Node) -> int:
+        pool = self.root_pool if node.parent is None else self.step_pool
+        return len(node.children) if pool is None else pool
+
+    def child(self, node: Node, draw: int) -> Node | None:
+        """Draw number `draw` of a node, None if it is not cached. Imported: the draws are what is cached."""
+        pool = self.root_pool if node.parent is None else self.step_pool
+        if pool is None:
+            return node.children[draw] if draw < len(node.children) else None
+        return next((child for child in node.children if child.draw == draw), None)
+
+
+def read(questions: Sequence[dict[str, Any]], root_pool: int | None, step_pool: int | None, verifier: str) -> Run:
+    prompts = {}
+    for question in questions:
+        prompt = Node(None, 0, 0, False, None, False, math.nan, None)
+        nodes: dict[int | None, Node] = {None: prompt}
+        for entry in sorted(question["nodes"], key=lambda entry: entry["id"]):
+            answer = entry.get("answer")
+            score = float(np.float32(entry.get("scores", {}).get(verifier, math.nan)))
+            parent = nodes[entry["parent"]]
+            node = Node(
+                entry["id"], entry.get("draw", 0), entry["tokens"], "answer" in entry, answer,
+                answer is not None and answer == question["gold"], score, parent,
+            )  # fmt: skip
+            nodes[entry["id"]] = node
+            if not entry.get("greedy", False):
+                parent.children.append(node)
+        for node in nodes.values():
+            node.children.sort(key=lambda child: child.draw)
+        prompts[question["question_id"]] = prompt
+    return Run(prompts, root_pool, step_pool)
+
+
+def path_score(node: Node, agg: str) -> float:
+    """Score of a solution: last, min, prod or mean over its steps; computed in float64, kept as float32."""
+    steps = []
+    at: Node | None = node
+    while at is not None and at.parent is not None:
+        steps.append(at.score)
+        at = at.parent
+    steps.reverse()
+    if agg == "last":
+        return steps[-1]
+    if any(math.isnan(step) for step in steps):
+        return math.nan
+    if agg == "min":
+        return min(steps)
+    total = 0.0 if agg == "mean" else 1.0
+    for step in steps:
+        total = total + step if agg == "mean" else total * step
+    return float(np.float32(total / len(steps) if agg == "mean" else total))
+
+
+# -------------------------------------------------------------------------------------------------------- selections
+def share_correct(tied: Sequence[Node]) -> float:
+    return sum(node.correct for node in tied) / len(tied) if tied else 0.0
+
+
+def select(name: str, candidates: Sequence[Node], score: Callable[[Node], float]) -> float:
+    """What a selection makes of the candidates: the share of correct ones among those that tie for the win."""
+    answered = [node for node in candidates if node.ends and node.answer is not None]
+    if name == "oracle":
+        return float(any(node.correct for node in answered))
+    if name == "best":
+        highest = max((score(node) for node in answered), default=0.0)
+        return share_correct([node for node in answered if score(node) == highest])
+    sums: dict[str, float] = {}
+    first: dict[str, Node] = {}
+    for node in answered:
+        assert node.answer is not None
+        sums[node.answer] = sums.get(node.answer, 0.0) + (1.0 if name == "majority" else score(node))
+        first.setdefault(node.answer, node)
+    return share_correct([first[answer] for answer in sums if sums[answer] == max(sums.values())])
+
+
+# ---------------------------------------------------------------------------------------------------------- searches
+class Missing(Exception):
+    """Draws that are not cached: (node, draw)."""
+
+
+class Exhausted(Exception):
+    """A pool is smaller than what is asked of it."""
+
+
+@dataclass
+class Found:
+    candidates: list[Node]
+    tokens: int
+    critical: int
+
+
+def sample(run: Run, prompt: Node, key: int, n: int) -> Found:
+    candidates: list[Node] = []
+    lengths: list[int] = []
+    missing, exhausted = [], False
+    for draw in first_draws(key, run.pool(prompt), n):
+        node, tokens = prompt, 0
+        while not node.ends:
+            child = run.child(node, draw)
+            if child is None:
+                if run.pool(node) <= draw:
+                    exhausted = True
+                else:
+                    missing.append((node, draw))
+                break
+            node, tokens, draw = child, tokens + child.tokens, 0
+        candidates.append(node)
+        lengths.append(tokens)
+    if missing or exhausted:
+        raise Missing(missing, exhausted) if missing else Exhausted
+    return Found(candidates, sum(lengths), max(lengths))
+
+
+def beam(run: Run, prompt: Node, key: int, n: int, width: int) -> Found:
+    width = min(width, n)
+    finished: list[Node] = []
+    active: list[tuple[Node, int]] = []
+    tokens = critical = 0
+    senders = [(prompt, key, n)]
+    for _ in range(ROUNDS):
+        if any(run.pool(node) < count for node, _, count in senders):
+            raise Exhausted
+        draws = [
+            (node, node_key, draw)
+            for node, node_key, count in senders
+            for draw in first_draws(node_key, run.pool(node), count)
+        ]
+        missing = [(node, draw) for node, _, draw in draws if run.child(node, draw) is None]
+        if missing:
+            raise Missing(missing, False)
+        active = []
+        longest = 0
+        for node, node_key, draw in draws:
+            child = run.child(node, draw)
+            assert child is not None
+            tokens += child.tokens
+            longest = max(longest, child.tokens)
+            if child.ends:
+                finished.append(child)
+            else:
+                active.append((child, mix(node_key, draw + 1)))
+        critical += longest
+        if not active:
+            break
+        ranked = sorted(active, key=lambda candidate: (-candidate[0].score, mix(candidate[1], TIE)))
+        kept = ranked[: math.ceil(len(active) / width)]
+        rest = len(active)
+        senders = []
+        for node, node_key in kept:
+            senders.append((node, node_key, min(width, rest)))
+            rest -= width
+    return Found(finished + [node for node, _ in active], tokens, critical)
+
+
+def revise(
+    run: Run, prompt: Node, key: int, parallel: int, sequential: int, across: str, name: str,
+    score: Callable[[Node], float],
+) -> Found:  # fmt: skip
+    eligible = []
+    for place, first in enumerate(prompt.children):
+        attempts = [first]
+        while (following := run.child(attempts[-1], 0)) is not None:
+            attempts.append(following)
+        if len(attempts) >= sequential:
+            draw = place if run.root_pool is None else first.draw
+            eligible.append((mix(key, draw + 1), attempts[:sequential]))
+    if len(eligible) < parallel:
+        raise Exhausted
+    picked = [eligible[i] for i in first_draws(key, len(eligible), parallel)]
+    lengths = [sum(node.tokens for node in attempts) for _, attempts in picked]
+    if across == "pooled":
+        candidates = [node for _, attempts in picked for node in attempts]
+    elif across == "last":
+        candidates = [attempts[-1] for _, attempts in picked]
+    else:
+        weight = score if name in ("best", "weighted") else (lambda node: 1.0)
+        candidates = [chain_choice(attempts, chain_key, weight) for chain_key, attempts in picked]
+    return Found(candidates, sum(lengths), max(lengths))
+
+
+def chain_choice(attempts: Sequence[Node], key: int, weight: Callable[[Node], float]) -> Node:
+    """The best attempt of the answer that wins the chain's own vote; among tied answers, one at random."""
+    sums: dict[str, float] = {}
+    first: dict[str, int] = {}
+    for place, node in enumerate(attempts):
+        if node.answer is not None:
+            sums[node.answer] = sums.get(node.answer, 0.0) + weight(node)
+            first.setdefault(node.answer, place)
+    if not sums:
+        return attempts[0]
+    tied = [answer for answer in sums if sums[answer] == max(sums.values())]
+    winner = min(tied, key=lambda answer: mix(key, TIE + first[answer]))
+    return max((node for node in attempts if node.answer == winner), key=weight)
+
+
+# ----------------------------------------------------------------------------------------------------------- replays
+def search_of(spec: str, budget: int) -> tuple[str, dict[str, Any], str, str]:
+    """Search, its parameters at this budget, selection and its aggregate, of a spec that is known to be sound."""
+    left, right = spec.split("+")
+    selection, _, aggregate = right.rstrip(")").partition("(agg=")
+    search, _, inside = left.rstrip(")").partition("(")
+    given = dict(part.split("=") for part in inside.split(",") if part)
+    if search == "beam":
+        width = given.get("width", "4")
+        return search, {"width": round(math.sqrt(budget)) if width == "sqrt" else int(width)}, selection, aggregate
+    if search == "revise":
+        if "sequential" in given:
+            sequential = int(given["sequential"])
+        else:
+            a, b = map(int, given["ratio"].split(":"))
+            sequential = round(math.sqrt(budget * a / b))
+        assert budget % sequential == 0
+        default = "hierarchical" if selection in ("best", "weighted") else "pooled"
+        shape = {"parallel": budget // sequential, "sequential": sequential, "across": given.get("across", default)}
+        return search, shape, selection, aggregate
+    return search, {}, selection, aggregate
+
+
+def run_trial(run: Run, question_id: str, spec: str, budget: int, seed: int, trial: int) -> tuple[Found, float]:
+    """One trial: what the search found, and the value of the selection. Raises Missing or Exhausted."""
+    search, parameters, selection, agg = search_of(spec, budget)
+    prompt, key = run.prompts[question_id], trial_key(seed, question_id, trial)
+    scores: dict[Node, float] = {}
+
+    def score(node: Node) -> float:
+        if node not in scores:
+            scores[node] = node.score if search == "revise" else path_score(node, agg or "last")
+        return scores[node]
+
+    if search == "sample":
+        found = sample(run, prompt, key, budget)
+    elif search == "beam":
+        found = beam(run, prompt, key, budget, **parameters)
+    else:
+        found = revise(run, prompt, key, **parameters, name=selection, score=score)
+    return found, select(selection, found.candidates, score)
+
+
+def replay(
+    run: Run, spec: str, budgets: Sequence[int], *, trials: int, seed: int
+) -> dict[tuple[str, int], dict[str, Any]]:
+    """Monte Carlo figures per (question, budget)."""
+    figures = {}
+    for question_id in run.prompts:
+        for budget in budgets:
+            values: list[float] = []
+            tokens = critical = missing = exhausted = 0
+            for trial in range(trials):
+                try:
+                    found, value = run_trial(run, question_id, spec, budget, seed, trial)
+                except Missing as draws:
+                    missing += 1
+                    exhausted += draws.args[1]
+                except Exhausted:
+                    exhausted += 1
+                else:
+                    values.append(value)
+                    tokens += found.tokens
+                    critical += found.critical
+            figures[question_id, budget] = summary(values, trials, tokens, critical, missing, exhausted)
+    return figures
+
+
+def summary(
+    values: list[float], trials: int, tokens: int, critical: int, missing: int, exhausted: int
+) -> dict[str, Any]:
+    count = len(values)
+    supported = count / trials
+    accuracy = variance = None
+    lower = 0.0
+    if count:
+        shift = squares = 0.0
+        for value in values[1:]:
+            shift += value - values[0]
+            squares += (value - values[0]) * (value - values[0])
+        mean = values[0] + shift / count
+        lower = mean * supported
+        accuracy = mean if supported >= 0.9 else None
+        if count > 1:
+            variance = max(squares - shift * shift / count, 0.0) / (count - 1) / count
+    return {
+        "accuracy": accuracy,
+        "lower": lower,
+        "upper": lower + (1.0 - supported),
+        "supported": supported,
+        "variance": variance,
+        "tokens": tokens / count if count else None,
+        "critical_tokens": critical / count if count else None,
+        "missing": missing / trials,
+        "exhausted": exhausted / trials,
+    }
+
+
+def demand(
+    run: Run, specs: Sequence[str], budgets: Sequence[int], *, trials: int, seed: int
+) -> set[tuple[str, int | None, int]]:
+    """(question, node or None for the prompt, draw): the next layer of draws that the replays lack."""
+    wanted: set[tuple[str, int | None, int]] = set()
+    for spec in specs:
+        for budget in budgets:
+            search, parameters, _, _ = search_of(spec, budget)
+            for question_id, prompt in run.prompts.items():
+                if search == "revise":
+                    for draw in range(parameters["parallel"]):
+                        node, following = prompt, draw
+                        for _ in range(parameters["sequential"]):
+                            child = run.child(node, following)
+                            if child is None:
+                                wanted.add((question_id, node.id, following))
+                                break
+                            node, following = child, 0
+                    continue
+                for trial in range(trials):
+                    try:
+                        run_trial(run, question_id, spec, budget, seed, trial)
+                    except Missing as draws:
+                        wanted.update((question_id, node.id, draw) for node, draw in draws.args[0])
+                    except Exhausted:
+                        pass
+    return wanted
+
+
+# ------------------------------------------------------------------------------------------------------ closed forms
+def exact(run: Run, question_id: str, spec: str, n: int) -> tuple[Fraction, Fraction, Fraction]:
+    """Value, tokens and critical tokens of `sample+best` or `sample+oracle` over all n-subsets of the pool."""
+    _, _, selection, agg = search_of(spec, n)
+    prompt = run.prompts[question_id]
+    solutions = []
+    for draw in range(run.pool(prompt)):
+        node, tokens = prompt, 0
+        while not node.ends:
+            child = run.child(node, draw)
+            assert child is not None
+            node, tokens, draw = child, tokens + child.tokens, 0
+        score = path_score(node, agg or "last")
+        rank = float(node.correct) if selection == "oracle" else (score if node.answer is not None else -math.inf)
+        solutions.append((rank, node.correct, tokens))
+    num = len(solutions)
+
+    def highest(keys: list[float], worth: list[Fraction]) -> Fraction:
+        """Expected worth of the highest-keyed solution of a subset, tied ones sharing."""
+        total = Fraction(0)
+        for key in set(keys):
+            below = sum(other < key for other in keys)
+            group = [value for other, value in zip(keys, worth, strict=True) if other == key]
+            wins = Fraction(math.comb(below + len(group), n) - math.comb(below, n), math.comb(num, n))
+            total += wins * sum(group, Fraction(0)) / len(group)
+        return total
+
+    lengths = [Fraction(tokens) for _, _, tokens in solutions]
+    value = highest([key for key, _, _ in solutions], [Fraction(int(correct)) for _, correct, _ in solutions])
+    return value, n * sum(lengths, Fraction(0)) / num, highest([float(length) for length in lengths], lengths)

@@ -1,0 +1,148 @@
+"""Laws that hold on any cache (statistics §7): no figure to compare with, only relations between replays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests import forests
+from tts_sim.difficulty import pass_at_1
+from tts_sim.replay import replay
+
+VALUES = ["majority", "best", "weighted", "oracle"]
+SEEDS = st.integers(0, 10**6)
+
+
+def flat(seed: int, num: int = 7, scores: Any = None) -> forests.Case:
+    """One question of `num` one-step solutions with few answers and dyadic scores."""
+    import random
+
+    chance = random.Random(seed)
+    entries = [(chance.choice(["A", "B", "C", None]), (chance.randrange(8) + 1) / 8) for _ in range(num)]
+    if scores is not None:
+        entries = [(answer, scores(i, answer, score)) for i, (answer, score) in enumerate(entries)]
+    return forests.Case("flat", [forests.star(f"q{seed}", entries)])
+
+
+def column(case: forests.Case, spec: str, budgets: list[int], trials: int = 64, seed: int = 3) -> list[float]:
+    frame = replay(forests.to_forest(case), [spec], budgets, trials=trials, seed=seed).frame
+    return frame["accuracy"].to_list()
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS)
+def test_one_sample_is_mean_accuracy(seed: int) -> None:
+    case = flat(seed)
+    [expected] = pass_at_1(forests.to_forest(case)).values()
+    for selection in VALUES:
+        frame = replay(forests.to_forest(case), [f"sample+{selection}"], [1], trials=4096, seed=seed).frame
+        row = frame.row(0, named=True)
+        assert abs(row["accuracy"] - expected) <= 4.5 * row["variance"] ** 0.5 + 1e-12
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS)
+def test_constant_scores_make_a_majority(seed: int) -> None:
+    case = flat(seed, scores=lambda i, answer, score: 0.3)
+    budgets = [1, 2, 3, 5, 7]
+    assert column(case, "sample+weighted", budgets) == column(case, "sample+majority", budgets)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS)
+def test_distinct_answers_make_best_of_n(seed: int) -> None:
+    import random
+
+    chance = random.Random(seed)
+    entries: list[Any] = [("A" if i == 2 else f"B{i}", chance.random()) for i in range(8)]
+    case = forests.Case("distinct", [forests.star(f"q{seed}", entries)])
+    weighted = replay(forests.to_forest(case), ["sample+weighted"], [1, 3, 5], trials=4096, seed=seed).frame
+    best = column(case, "sample+best", [1, 3, 5])
+    for row, exact in zip(weighted.iter_rows(named=True), best, strict=True):
+        assert abs(row["accuracy"] - exact) <= 4.5 * row["variance"] ** 0.5 + 1e-12
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS)
+def test_perfect_scores_make_coverage(seed: int) -> None:
+    case = flat(seed, scores=lambda i, answer, score: 1.0 if answer == "A" else 0.25)
+    budgets = list(range(1, 8))
+    assert column(case, "sample+best", budgets) == pytest.approx(column(case, "sample+oracle", budgets), abs=1e-12)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS)
+def test_everything_sampled_has_no_variance(seed: int) -> None:
+    case = flat(seed)
+    rows = replay(forests.to_forest(case), [f"sample+{name}" for name in VALUES], [7], trials=32, seed=seed).frame
+    assert rows["variance"].to_list() == [0.0] * 4
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=SEEDS)
+def test_coverage_bounds_every_selection_and_never_falls(seed: int) -> None:
+    case = forests.random_case(seed)
+    specs = [f"beam(width=2)+{name}" for name in VALUES]
+    frame = replay(forests.to_forest(case), specs, [1, 2, 4], trials=16, seed=seed).frame
+    table = frame.select("question_id", "budget", "strategy", "lower").pivot("strategy", values="lower")
+    assert all((table[spec] <= table["beam(width=2)+oracle"] + 1e-12).all() for spec in specs)
+    exact = replay(forests.to_forest(flat(seed)), ["sample+oracle"], list(range(1, 8)), seed=0).frame["accuracy"]
+    assert (exact.diff().drop_nulls() >= -1e-12).all()
+
+
+def test_threads_and_other_questions_change_no_bit() -> None:
+    questions = [question for seed in range(6) for question in forests.random_case(seed, continuous=True).questions]
+    case = forests.Case("many", questions)
+    specs = [f"{search}+{name}" for search in ("sample", "beam(width=2)", "beam(width=sqrt)") for name in VALUES]
+
+    def outcome(order: list[int]) -> pl.DataFrame:
+        frame = replay(forests.to_forest(case, order), specs, [1, 4, 8], trials=32, seed=5).frame
+        return frame.sort("question_id", "strategy", "budget")
+
+    everything = list(range(len(questions)))
+    whole = outcome(everything)
+    assert outcome(everything[::-1]).equals(whole)
+    some = outcome([4, 0, 7])
+    assert some.equals(whole.filter(pl.col("question_id").is_in(some["question_id"].unique().implode())))
+    before = numba.get_num_threads()
+    try:
+        numba.set_num_threads(1)
+        assert outcome(everything).equals(whole)
+    finally:
+        numba.set_num_threads(before)
+
+
+def test_chains_do_not_depend_on_other_questions() -> None:
+    questions = [question for seed in range(4) for question in forests.random_chains(1000 + 2 * seed).questions]
+    case = forests.Case("chains", questions, "revisions")
+    specs = ["revise(sequential=2)+weighted", "revise(ratio=1:1)+majority"]
+    whole = replay(forests.to_forest(case), specs, [4], trials=16, seed=5).frame.sort("question_id", "strategy")
+    part = replay(forests.to_forest(case, [2, 1]), specs, [4], trials=16, seed=5).frame.sort("question_id", "strategy")
+    assert part.equals(whole.filter(pl.col("question_id").is_in(part["question_id"].unique().implode())))
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=SEEDS)
+def test_beam_of_width_1_is_weighted_sampling(seed: int) -> None:
+    """Same distribution where a pool of rollouts is as deep as it is wide: here a forest of independent chains."""
+    case = forests.Case("chains", [forests.comb(f"q{seed}", 1, 8)])
+    frame = replay(
+        forests.to_forest(case), ["beam(width=1)+weighted", "sample+weighted"], [1, 3, 8], trials=8, seed=seed
+    )
+    table = frame.frame.pivot("strategy", index="budget", values="accuracy")
+    assert table["beam(width=1)+weighted"].to_list() == table["sample+weighted"].to_list()
+
+
+def test_one_attempt_per_chain_is_parallel_sampling() -> None:
+    entries: list[Any] = [("A", 0.5), ("B", 0.75), ("B", 0.25), ("A", 0.125), ("C", 0.625)]
+    stars = forests.to_forest(forests.Case("s", [forests.star("q", entries)]))
+    chains = forests.to_forest(forests.Case("c", [forests.chains("q", [[entry] for entry in entries])], "revisions"))
+    for selection in ("majority", "weighted"):
+        left = replay(stars, [f"sample+{selection}"], [1, 3, 5], trials=50, seed=2).frame["accuracy"]
+        right = replay(chains, [f"revise(sequential=1)+{selection}"], [1, 3, 5], trials=50, seed=2).frame["accuracy"]
+        assert left.to_list() == right.to_list()

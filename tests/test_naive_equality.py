@@ -1,0 +1,99 @@
+"""The engine against the readable specification: exactly the same numbers."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests import forests, naive
+from tts_sim.demand import demand
+from tts_sim.errors import CacheExhausted
+from tts_sim.forest import Forest
+from tts_sim.replay import replay
+
+SELECTIONS = ["majority", "best", "weighted", "oracle", "weighted(agg=min)", "best(agg=mean)", "weighted(agg=prod)"]
+TREE_SPECS = [f"{search}+{selection}" for search in ("sample", "beam(width=2)", "beam(width=4)", "beam(width=sqrt)")
+              for selection in SELECTIONS]  # fmt: skip
+CHAIN_SPECS = [
+    f"revise({shape}{across})+{selection}"
+    for shape in ("sequential=2", "ratio=1:1", "ratio=4:1")
+    for across in ("", ",across=pooled", ",across=hierarchical", ",across=last")
+    for selection in ("majority", "best", "weighted", "oracle")
+]
+CHECKED = ["lower", "upper", "supported", "variance", "tokens", "critical_tokens", "missing", "exhausted", "accuracy"]
+
+
+def assert_equal(case: forests.Case, specs: list[str], budgets: list[int], trials: int, seed: int) -> None:
+    forest = forests.to_forest(case)
+    run = naive.read(case.questions, case.root_pool, case.step_pool, "prm")
+    rows = replay(forest, specs, budgets, verifier="prm", trials=trials, seed=seed).frame
+    for spec in specs:
+        expected = naive.replay(run, spec, budgets, trials=trials, seed=seed)
+        for row in rows.filter(strategy=spec).iter_rows(named=True):
+            question, budget = row["question_id"], row["budget"]
+            if row["method"] == "exact":
+                value, tokens, critical = naive.exact(run, question, spec, budget)
+                assert row["accuracy"] == pytest.approx(float(value), abs=1e-12), (spec, row)
+                assert row["tokens"] == pytest.approx(float(tokens), rel=1e-12)
+                assert row["critical_tokens"] == pytest.approx(float(critical), rel=1e-12)
+                assert (row["supported"], row["variance"]) == (1.0, 0.0)
+            else:
+                figures = {name: row[name] for name in CHECKED}
+                assert figures == {name: expected[question, budget][name] for name in CHECKED}, (spec, question, budget)
+
+
+@pytest.mark.parametrize("case", forests.AWKWARD, ids=lambda case: case.name)
+def test_awkward_forests(case: forests.Case) -> None:
+    pools = forests.to_forest(case).root_pools()
+    assert_equal(case, TREE_SPECS, [n for n in (1, 2, 3, 4) if n <= pools.min()], 20, 7)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), recorded=st.booleans(), holes=st.booleans(), continuous=st.booleans())
+def test_random_trees(seed: int, recorded: bool, holes: bool, continuous: bool) -> None:
+    case = forests.random_case(seed, recorded=recorded, holes=holes, continuous=continuous)
+    pool = int(forests.to_forest(case).root_pools().min())
+    assert_equal(case, TREE_SPECS, [n for n in (1, 2, 4, 7, 8) if n <= pool], 6, seed)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**6), recorded=st.booleans())
+def test_random_chains(seed: int, recorded: bool) -> None:
+    case = forests.random_chains(seed, recorded=recorded)
+    for start, budgets in ((0, [2, 4]), (16, [4]), (32, [4])):
+        assert_equal(case, CHAIN_SPECS[start : start + 16], budgets, 5, seed)
+
+
+def assert_same_demand(case: forests.Case, specs: list[str], budgets: list[int], trials: int, seed: int) -> int:
+    run = naive.read(case.questions, case.root_pool, case.step_pool, "prm")
+    rows = demand(forests.to_forest(case), specs, budgets, trials=trials, seed=seed)
+    offsets, offset = {}, 0
+    for question in case.questions:
+        offsets[question["question_id"]] = offset
+        offset += 1 + max((node["id"] for node in question["nodes"]), default=0)
+    listed = [(q, None if node is None else node - offsets[q], draw) for q, node, draw in rows.iter_rows()]
+    assert len(set(listed)) == len(listed)
+    assert set(listed) == naive.demand(run, specs, budgets, trials=trials, seed=seed)
+    return len(listed)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), share=st.sampled_from([0.0, 0.5, 0.9, 0.98, 1.0]))
+def test_demand_of_trees(seed: int, share: float) -> None:
+    case = forests.cut(forests.random_case(seed, recorded=True), seed, share)
+    for specs in (["sample+majority"], ["beam(width=2)+weighted"], ["sample+best", "beam(width=4)+best"]):
+        assert_same_demand(case, specs, [1, 4, 8], 4, seed)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**6), share=st.sampled_from([0.0, 0.5, 0.9, 1.0]))
+def test_demand_of_chains(seed: int, share: float) -> None:
+    case = forests.cut(forests.random_chains(seed, recorded=True), seed, share)
+    assert_same_demand(case, ["revise(sequential=2)+weighted", "revise(ratio=1:1)+majority"], [4], 4, seed)
+
+
+def test_lone_prompt_holds_nothing() -> None:
+    forest: Forest = forests.to_forest(forests.LONE)
+    with pytest.raises(CacheExhausted, match=r"1 of 1 questions hold fewer than 1 samples \(first: 'lone', 0\)"):
+        replay(forest, ["sample+majority"], [1], seed=0)

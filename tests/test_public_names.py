@@ -1,0 +1,68 @@
+"""The public names, and what may import what."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import tts_sim
+
+ROOT = Path(tts_sim.__file__).parent
+NAMES = """
+    Beam Best CacheExhausted CacheInvalid CacheLocked CacheMissing CacheTooNew Forest ImportFailed Majority Oracle
+    Outcomes QueryRefused Revise Sample ScoreMissing Strategy TtsSimError Weighted best_of_n combine demand load_forest
+    open_cache parse_strategy pass_at_k replay sample_path
+"""
+
+
+def test_public_names() -> None:
+    assert sorted(tts_sim.__all__) == sorted(NAMES.split()) == dir(tts_sim)
+    for name in tts_sim.__all__:
+        assert getattr(tts_sim, name).__name__ == name
+
+
+def test_import_is_light() -> None:
+    code = (
+        "import sys, tts_sim; print([m for m in ('numba', 'numpy', 'polars', 'duckdb', 'torch') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
+    assert done.stdout.strip() == "[]"
+
+
+def test_functions_win_over_modules_of_the_same_name() -> None:
+    code = (
+        "import tts_sim, tts_sim.replay, tts_sim.demand; from tts_sim import replay, demand; "
+        "print(callable(replay), callable(demand))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
+    assert done.stdout.strip() == "True True"
+
+
+def imports(file: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+    return found
+
+
+def test_kernels_know_only_arrays() -> None:
+    for file in (ROOT / "kernels").glob("*.py"):
+        if file.name == "_jit.py":
+            continue
+        for module in imports(file) - {"__future__", "typing", "numpy", "numba", "tts_sim.arrays"}:
+            assert module.startswith("tts_sim.kernels."), (file.name, module)
+
+
+def test_imports_run_one_way() -> None:
+    for file in ROOT.rglob("*.py"):
+        modules = imports(file)
+        assert not any(module.split(".")[0] in ("torch", "generate") for module in modules) or file.parent.name == "cli"
+        if file.parent.name != "cli":
+            assert not any(module.startswith("tts_sim.cli") for module in modules), file.name
+        if file.parent.name == "strategies":
+            assert not modules & {"tts_sim.replay", "tts_sim.outcomes", "tts_sim.load"}, file.name

@@ -1,0 +1,228 @@
+"""Recording: plans are fulfilled exactly, scores are the verifier's own, and a killed recording loses nothing."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from cache import create_cache, open_cache
+from cache.check import violations
+from generate.cli import app
+from generate.plans import Chains, Demand, Greedy, flat, staircase
+from generate.runs import build_recorder, fulfil, start_run
+from generate.settings import RunSettings, VerifierSettings
+from generate.verifiers.token_classifier import load_token_classifier
+from tests.tiny import save_models, write_questions
+from tts_sim.load import load_forest
+from tts_sim.replay import replay
+
+STRATEGIES = ("beam(width=2)+weighted", "beam(width=sqrt)+best")
+KILLS = 20
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    torch.set_num_threads(1)
+    return save_models(tmp_path_factory.mktemp("models"))
+
+
+def settings(models: tuple[str, str], **changes: object) -> RunSettings:
+    values: dict[str, object] = {
+        "run_id": "base",
+        "kind": "steps",
+        "model": models[0],
+        "delimiter": "\n",
+        "temperature": 1.0,
+        "seed": 0,
+        "root_pool": 8,
+        "step_pool": 3,
+        "max_tokens": 20,
+        "extract": "final-number",
+        "grader": "exact",
+        "verifiers": (VerifierSettings("prm", "prm", models[1]),),
+    }
+    return RunSettings(**(values | changes))  # type: ignore[arg-type]
+
+
+def questions(tmp_path: Path) -> pl.DataFrame:
+    from generate.questions import read_questions
+
+    return read_questions(write_questions(tmp_path / "questions.jsonl"))
+
+
+def contents(path: Path) -> pl.DataFrame:
+    """Nodes by their path of draws, whatever ids they got."""
+    with open_cache(path) as cache:
+        nodes = cache.table("nodes").join(cache.table("scores").drop("run_id"), on="node_id", how="left")
+    paths: dict[int, str] = {}
+    rows = []
+    for node in nodes.sort("node_id").iter_rows(named=True):
+        above = "" if node["parent_id"] is None else paths[node["parent_id"]]
+        paths[node["node_id"]] = f"{above}/{'g' if node['greedy'] else ''}{node['draw']}"
+        rows.append(
+            (node["question_id"], paths[node["node_id"]], node["text"], node["tokens"], node["stop"], node["score"])
+        )
+    return pl.DataFrame(rows, schema=["question", "path", "text", "tokens", "stop", "score"], orient="row").sort(
+        "question", "path"
+    )
+
+
+def test_flat_greedy_and_demand_are_fulfilled_and_supported(tmp_path: Path, models: tuple[str, str]) -> None:
+    path = tmp_path / "run.duckdb"
+    with create_cache(path) as cache:
+        recorder = build_recorder(cache, settings(models), questions=questions(tmp_path), device="cpu")
+        plan = Demand(STRATEGIES, (2, 4), trials=3, seed=5)
+        assert fulfil(cache, recorder, [flat(8), Greedy(), plan]) > 0
+        assert fulfil(cache, recorder, [flat(8), Greedy(), plan]) == 0
+        forest = load_forest(cache, "base")
+        rows = replay(forest, [*STRATEGIES, "sample+oracle"], [2, 4], seed=5).frame
+        assert (rows["supported"] == 1).all()
+        assert rows.filter(pl.col("strategy") == STRATEGIES[0])["trials"].unique().to_list() == [3]
+    with open_cache(path) as cache:
+        assert violations(cache) == []
+        nodes = cache.table("nodes")
+        assert len(cache.table("scores")) == len(nodes)
+        assert nodes.filter(pl.col("parent_id").is_null() & ~pl.col("greedy"))["draw"].n_unique() == 8
+
+
+def test_scores_are_those_of_the_whole_solution_in_one_pass(tmp_path: Path, models: tuple[str, str]) -> None:
+    path = tmp_path / "run.duckdb"
+    with create_cache(path) as cache:
+        recorder = build_recorder(cache, settings(models), questions=questions(tmp_path), device="cpu")
+        fulfil(cache, recorder, [flat(8), Demand(STRATEGIES, (4,), trials=2, seed=0)])
+        nodes = {row["node_id"]: row for row in cache.table("nodes").iter_rows(named=True)}
+        scores = {row["node_id"]: row["score"] for row in cache.table("scores").iter_rows(named=True)}
+        prompts = dict(cache.table("questions").select("question_id", "prompt").iter_rows())
+    judge = load_token_classifier(models[1], verifier_id="prm", device="cpu")
+    parents = {row["parent_id"] for row in nodes.values()}
+    checked = 0
+    for leaf in (row for node_id, row in nodes.items() if node_id not in parents):
+        steps, node = [], leaf
+        while node is not None:
+            steps.insert(0, node)
+            node = nodes.get(node["parent_id"])
+        ids = judge.tokenizer(prompts[leaf["question_id"]])["input_ids"]
+        for step in steps:
+            ids = ids + judge.tokenizer(step["text"])["input_ids"]
+            if step["stop"] == "eos":
+                ids = [*ids, judge.tokenizer.eos_token_id]
+            with torch.inference_mode():
+                logit = judge.model(torch.tensor([ids])).logits[0, -1, 0]
+            expected = 0.0 if step["stop"] == "length" else float(torch.sigmoid(logit))
+            assert scores[step["node_id"]] == pytest.approx(expected, abs=1e-5)
+            checked += 1
+    assert checked > 50
+
+
+def test_chains_follow_the_staircase(tmp_path: Path, models: tuple[str, str]) -> None:
+    assert staircase(4) == (4, 4, 2, 2, 1, 1, 1, 1)
+    run = settings(models, run_id="revise", kind="revisions", root_pool=8, separator="<next>", max_tokens=8)
+    with create_cache(tmp_path / "run.duckdb") as cache:
+        recorder = build_recorder(cache, run, questions=questions(tmp_path), device="cpu")
+        assert fulfil(cache, recorder, [Chains(staircase(4))]) == 4 * sum(staircase(4))
+        assert fulfil(cache, recorder, [Chains(staircase(4))]) == 0
+        assert violations(cache) == []
+        forest = load_forest(cache, "revise", kind="revisions")
+        for sequential in (1, 2, 4):
+            rows = replay(forest, [f"revise(sequential={sequential})+oracle"], [4], seed=0).frame
+            assert (rows["supported"] == 1).all()
+
+
+def test_a_run_cannot_go_on_with_other_settings(tmp_path: Path, models: tuple[str, str]) -> None:
+    with create_cache(tmp_path / "run.duckdb") as cache:
+        start_run(cache, settings(models))
+        start_run(cache, settings(models))
+        with pytest.raises(ValueError, match=r"temperature 1\.0 → 0\.5"):
+            start_run(cache, settings(models, temperature=0.5))
+
+
+def command(path: Path, models: tuple[str, str], questions_file: str) -> list[str]:
+    return [
+        "sample", str(path), "--model", models[0], "--verifier", models[1], "--questions", questions_file, "-n", "150",
+        "--delimiter", "\\n", "--temperature", "1.0", "--max-tokens", "20", "--answer", "final-number", "--grader", "exact",
+        "--batch-rows", "16", "--device", "cpu",
+    ]  # fmt: skip
+
+
+def stamp(path: Path) -> list[tuple[int, int]]:
+    """What changes when the file or its write-ahead log is written."""
+    files = (path, path.with_name(path.name + ".wal"))
+    return [(file.stat().st_mtime_ns, file.stat().st_size) if file.exists() else (0, 0) for file in files]
+
+
+def test_kill_at_random_moments_then_resume(tmp_path: Path, models: tuple[str, str]) -> None:
+    """SIGKILL while batches are being committed; what is there is always sound, and in the end the same as undisturbed."""
+    file = write_questions(tmp_path / "questions.jsonl")
+    undisturbed, killed = tmp_path / "undisturbed.duckdb", tmp_path / "killed.duckdb"
+    environment = os.environ | {"TTS_SIM_COMMIT_DRAWS": "2", "OMP_NUM_THREADS": "1"}
+    done = CliRunner().invoke(app, command(undisturbed, models, file), catch_exceptions=False)
+    assert done.exit_code == 0
+    chance = random.Random(0)
+    kills = 0
+    for _ in range(KILLS):
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from generate.cli import app; app()", *command(killed, models, file)],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        before, deadline = stamp(killed), time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline and stamp(killed) == before:
+            time.sleep(0.002)  # until it has begun to write
+        time.sleep(chance.uniform(0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        kills += process.wait() == -signal.SIGKILL
+    assert kills >= KILLS // 2  # the rest may have come to their end
+    with open_cache(killed) as cache:
+        assert 0 < len(cache.table("nodes"))
+    assert CliRunner().invoke(app, command(killed, models, file), catch_exceptions=False).exit_code == 0
+    with open_cache(killed) as cache:
+        assert violations(cache) == []
+    left, right = contents(killed), contents(undisturbed)
+    assert left.select("question", "path", "text", "tokens", "stop").equals(
+        right.select("question", "path", "text", "tokens", "stop")
+    )
+    assert (left["score"] - right["score"]).abs().max() < 1e-5  # type: ignore[operator]
+
+
+def test_demand_file_fill_and_score_by_command(tmp_path: Path, models: tuple[str, str]) -> None:
+    from tts_sim.cli.main import app as whole
+
+    file = write_questions(tmp_path / "questions.jsonl")
+    path, wanted = tmp_path / "run.duckdb", tmp_path / "demand.parquet"
+    runner = CliRunner()
+
+    def run(*words: str) -> str:
+        done = runner.invoke(whole, list(words), catch_exceptions=False)
+        assert done.exit_code == 0
+        return done.stdout
+
+    run("generate", *command(path, models, file))
+    spec = ["--strategy", "beam(width=2)+weighted", "--budget", "4"]
+    run("demand", str(path), *spec, "--trials", "2", "-o", str(wanted))
+    first = len(pl.read_parquet(wanted))
+    assert first > 0
+    assert f"{first} draws made" in run("generate", "fill", str(path), "--demand", str(wanted), "--device", "cpu")
+    assert "0 draws made" in run("generate", "fill", str(path), "--demand", str(wanted), "--device", "cpu")
+    run("generate", "fill", str(path), *spec, "--trials", "2", "--device", "cpu")
+    assert "0 draws made" in run("generate", "fill", str(path), *spec, "--trials", "2", "--device", "cpu")
+    with open_cache(path) as cache:
+        count = len(cache.table("nodes"))
+    said = run("generate", "score", str(path), "--verifier", models[1], "--verifier-id", "again", "--device", "cpu")
+    assert f"{count} scores of 'again'" in said
+    assert "0 scores" in run(
+        "generate", "score", str(path), "--verifier", models[1], "--verifier-id", "again", "--device", "cpu"
+    )
+    with open_cache(path) as cache:
+        wide = cache.table("scores").pivot("verifier_id", index="node_id", values="score")
+        assert (wide["prm"] - wide["again"]).abs().max() < 1e-5  # type: ignore[operator]

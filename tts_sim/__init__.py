@@ -1,0 +1,96 @@
+"""tts_sim: replay test-time compute strategies on cached generations, at any budget.
+
+The public names load what they need on first use (PEP 562), so that `import tts_sim` and `tts-sim --help` stay light.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cache import open_cache as open_cache
+    from cache import sample_path as sample_path
+    from tts_sim.demand import demand as demand
+    from tts_sim.errors import CacheExhausted as CacheExhausted
+    from tts_sim.errors import CacheInvalid as CacheInvalid
+    from tts_sim.errors import CacheLocked as CacheLocked
+    from tts_sim.errors import CacheMissing as CacheMissing
+    from tts_sim.errors import CacheTooNew as CacheTooNew
+    from tts_sim.errors import ImportFailed as ImportFailed
+    from tts_sim.errors import QueryRefused as QueryRefused
+    from tts_sim.errors import ScoreMissing as ScoreMissing
+    from tts_sim.errors import TtsSimError as TtsSimError
+    from tts_sim.exact.best_of_n import best_of_n as best_of_n
+    from tts_sim.exact.pass_at_k import pass_at_k as pass_at_k
+    from tts_sim.forest import Forest as Forest
+    from tts_sim.load import load_forest as load_forest
+    from tts_sim.outcomes import Outcomes as Outcomes
+    from tts_sim.outcomes import combine as combine
+    from tts_sim.replay import replay as replay
+    from tts_sim.selections import Best as Best
+    from tts_sim.selections import Majority as Majority
+    from tts_sim.selections import Oracle as Oracle
+    from tts_sim.selections import Weighted as Weighted
+    from tts_sim.spec import Strategy as Strategy
+    from tts_sim.spec import parse_strategy as parse_strategy
+    from tts_sim.strategies.beam import Beam as Beam
+    from tts_sim.strategies.revise import Revise as Revise
+    from tts_sim.strategies.sample import Sample as Sample
+
+_HOMES = {
+    "Beam": "tts_sim.strategies.beam",
+    "Best": "tts_sim.selections",
+    "CacheExhausted": "tts_sim.errors",
+    "CacheInvalid": "tts_sim.errors",
+    "CacheLocked": "tts_sim.errors",
+    "CacheMissing": "tts_sim.errors",
+    "CacheTooNew": "tts_sim.errors",
+    "Forest": "tts_sim.forest",
+    "ImportFailed": "tts_sim.errors",
+    "Majority": "tts_sim.selections",
+    "Oracle": "tts_sim.selections",
+    "Outcomes": "tts_sim.outcomes",
+    "QueryRefused": "tts_sim.errors",
+    "Revise": "tts_sim.strategies.revise",
+    "Sample": "tts_sim.strategies.sample",
+    "ScoreMissing": "tts_sim.errors",
+    "Strategy": "tts_sim.spec",
+    "TtsSimError": "tts_sim.errors",
+    "Weighted": "tts_sim.selections",
+    "best_of_n": "tts_sim.exact.best_of_n",
+    "combine": "tts_sim.outcomes",
+    "demand": "tts_sim.demand",
+    "load_forest": "tts_sim.load",
+    "open_cache": "cache",
+    "parse_strategy": "tts_sim.spec",
+    "pass_at_k": "tts_sim.exact.pass_at_k",
+    "replay": "tts_sim.replay",
+    "sample_path": "cache",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tts_sim' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOMES)
+
+
+class _Package(ModuleType):
+    """`tts_sim.replay` is the function, although importing its module would bind the module to the same name."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

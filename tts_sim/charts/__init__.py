@@ -1,0 +1,1 @@
+"""Altair charts: each function takes a curve of Outcomes and returns a chart."""

@@ -1,0 +1,1 @@
+"""The command `tts-sim`: each command parses, opens, makes one library call and prints."""

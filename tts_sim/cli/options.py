@@ -1,0 +1,137 @@
+"""What several commands share: option types, opening a cache, reading budgets and specs, printing rows.
+
+Nothing heavy is imported at the top: `tts-sim --help` reads this file.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from cache import Cache
+
+CachePath = Annotated[
+    str, typer.Argument(metavar="CACHE", help="A .duckdb file, a directory of Parquet tables, or 'sample' (shipped).")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV to stdout.")]
+
+
+def open_for_reading(path: str) -> Cache:
+    """The cache at `path`, read-only; the word 'sample' names the shipped sample unless such a path exists."""
+    from pathlib import Path
+
+    from cache import open_cache, sample_path
+
+    return open_cache(sample_path() if path == "sample" and not Path(path).exists() else Path(path))
+
+
+def require_cache(path: str) -> None:
+    """Raises CacheMissing unless there is a file to go on with: a mistyped name must not start an empty cache."""
+    from pathlib import Path
+
+    from cache.errors import CacheMissing
+
+    if not Path(path).is_file():
+        raise CacheMissing(f"there is no cache at {path}. Start one with `tts-sim generate sample`.")
+
+
+def split_specs(values: Sequence[str]) -> list[str]:
+    """The strategy specs in `values`, split at commas that stand outside parentheses; order kept, repeats dropped."""
+    specs: list[str] = []
+    for value in values:
+        depth, start = 0, 0
+        for position, letter in enumerate(value + ","):
+            depth += (letter == "(") - (letter == ")")
+            if letter == "," and depth <= 0:
+                specs.append(value[start:position].strip())
+                start = position + 1
+    return list(dict.fromkeys(spec for spec in specs if spec))
+
+
+def parse_budgets(text: str) -> list[int]:
+    """The budgets that `text` lists, ascending and without repeats: '1,2,4…64' is 1, 2, 4, 8, 16, 32, 64.
+
+    '…' (or '...') goes on by the ratio of the two budgets before it, up to the one after it.
+    Raises ValueError for anything but whole numbers from 1.
+    """
+    budgets: list[int] = []
+    pieces = [piece.strip() for piece in text.replace("...", "…").replace("…", ",…,").split(",")]
+    pieces = [piece for piece in pieces if piece]
+    for position, piece in enumerate(pieces):
+        if piece == "…":
+            last = pieces[position + 1] if position + 1 < len(pieces) else ""
+            if len(budgets) < 2 or not last.isdecimal() or budgets[-1] % budgets[-2] or budgets[-1] <= budgets[-2]:
+                raise ValueError(f"budget list '{text}': write '1,2,4…64': two budgets with a whole ratio, …, the last")
+            ratio = budgets[-1] // budgets[-2]
+            while budgets[-1] * ratio < int(last):
+                budgets.append(budgets[-1] * ratio)
+        elif piece.isdecimal() and int(piece) >= 1:
+            budgets.append(int(piece))
+        else:
+            raise ValueError(f"budget '{piece}' in '{text}': budgets are whole numbers of generations, from 1")
+    if not budgets:
+        raise ValueError(f"budget list '{text}' is empty: write for instance --budget 1,2,4…64")
+    return sorted(set(budgets))
+
+
+def json_ready(value: Any) -> Any:
+    """`value` with NaN and infinities as None, through lists and dictionaries: what strict JSON can hold."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: json_ready(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_ready(item) for item in value]
+    return value
+
+
+def print_json(value: Any) -> None:
+    """Prints `value` as indented JSON; numbers that JSON lacks become null, dates become text."""
+    print(json.dumps(json_ready(value), indent=1, ensure_ascii=False, default=str))
+
+
+def print_rows(frame: pl.DataFrame, *, as_json: bool = False, as_csv: bool = False, title: str = "") -> None:
+    """Prints a table to stdout: JSON (a list of objects), CSV, or columns for people."""
+    if as_json:
+        print_json(frame.to_dicts())
+    elif as_csv:
+        sys.stdout.write(frame.write_csv())
+    else:
+        print_table(frame, title=title)
+
+
+def print_table(frame: pl.DataFrame, *, title: str = "") -> None:
+    """Prints a table for people: numbers right-aligned, four digits, nulls as '–'."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title or None, box=box.SIMPLE, title_justify="left")
+    for name, dtype in frame.schema.items():
+        table.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
+    for row in frame.iter_rows():
+        table.add_row(*(_cell(value) for value in row))
+    console = Console(soft_wrap=False)
+    if not console.is_terminal:  # piped: never cut a column off
+        console = Console(width=400)
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def note(message: str) -> None:
+    """Prints a message for the person to stderr."""
+    print(message, file=sys.stderr)

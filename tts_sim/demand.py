@@ -1,0 +1,85 @@
+"""Demand: the draws that a recording still lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from tts_sim.arrays import Int32s, Int64s, Tally
+from tts_sim.draws import checked_seed
+from tts_sim.forest import Forest
+from tts_sim.replay import by_search, checked_budgets, checked_strategies, chosen_verifier, default_trials
+from tts_sim.selections import Oracle
+from tts_sim.spec import Search, Strategy
+from tts_sim.strategies.plan import Plan
+from tts_sim.strategies.revise import Revise
+
+ROOM = 1024  # missing draws per question that are listed without a second run
+
+
+def demand(
+    forest: Forest,
+    strategies: Sequence[Strategy | str],
+    budgets: Sequence[int],
+    *,
+    verifier: str | None = None,
+    trials: int | None = None,
+    seed: int,
+) -> pl.DataFrame:
+    """The next layer of draws that the replays lack: question_id, node_id (null: the prompt), draw; unique, sorted.
+
+    Generate them, score them, and ask again, until nothing is missing: the replays are then fully supported. A replay
+    stops in the round where it first misses a draw, so a demand goes one step deeper each time.
+    Raises ValueError for a run without pools: an imported run holds what it holds.
+    """
+    if forest.root_pool is None:
+        raise ValueError(f"run {forest.run_id!r} has no root pool: it was imported, and nothing can be asked of it.")
+    wanted = checked_strategies(strategies)
+    ascending = checked_budgets(budgets)
+    checked_seed(seed)
+    rows: list[Int32s] = []
+    draws: list[Int32s] = []
+    for search, members in by_search(wanted).items():
+        judge = chosen_verifier(forest, members, verifier) if search.uses_scores and _begun(forest) else None
+        count = trials if trials is not None else default_trials(forest, search)
+        room = ROOM
+        while True:
+            tally = _missing(search, Plan(forest, [Oracle()], ascending, judge, count, seed, room))
+            most = int(tally.wanted.max(initial=0))
+            if most <= room:
+                break
+            room = most
+        listed = np.arange(room)[None, :] < tally.wanted[:, None]
+        rows.append(tally.wanted_row[listed])
+        draws.append(tally.wanted_draw[listed])
+    return _table(forest, np.concatenate(rows).astype(np.int64), np.concatenate(draws).astype(np.int64))
+
+
+def _missing(search: Search, plan: Plan) -> Tally:
+    return search.missing(plan) if isinstance(search, Revise) else search.replay(plan)
+
+
+def _begun(forest: Forest) -> bool:
+    """Whether anything is cached: before the first draw there are no scores, and none are needed."""
+    return forest.num_nodes > 0
+
+
+def _table(forest: Forest, rows: Int64s, draws: Int64s) -> pl.DataFrame:
+    unique = np.unique(rows << 32 | draws)
+    rows, draws = unique >> 32, unique & 0xFFFFFFFF
+    question = np.searchsorted(forest.trees.question_start, rows, side="right") - 1
+    frame = pl.DataFrame(
+        {"_question": question, "node_id": forest.node_id[rows], "draw": draws.astype(np.int32)},
+        schema={"_question": pl.Int64, "node_id": pl.Int64, "draw": pl.Int32},
+    )
+    names = pl.DataFrame(
+        {"_question": np.arange(forest.num_questions), "question_id": list(forest.question_ids)},
+        schema={"_question": pl.Int64, "question_id": pl.String},
+    )
+    return (
+        frame.join(names, on="_question", how="left")
+        .sort("_question", "node_id", "draw")
+        .select("question_id", pl.when(pl.col("node_id") >= 0).then("node_id").alias("node_id"), "draw")
+    )

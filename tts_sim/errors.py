@@ -1,0 +1,45 @@
+"""The errors of tts_sim. All derive from TtsSimError; the command prints them as one line and exits with status 1.
+
+TtsSimError ─┬ CacheInvalid     the cache breaks a requirement of its data model
+             ├ CacheTooNew      the cache was written by a newer version
+             ├ CacheMissing     no such file, or not a cache
+             ├ CacheLocked      somebody else is writing to the cache
+             ├ QueryRefused     SQL that does more than read
+             ├ ImportFailed     a file that cannot be imported (file, line)
+             ├ CacheExhausted   a replay asks for more than is cached
+             └ ScoreMissing     a replay needs a score that no verifier has given
+
+A bad argument is a ValueError that echoes the value and names what is allowed.
+"""
+
+from __future__ import annotations
+
+from cache.errors import (
+    CacheInvalid,
+    CacheLocked,
+    CacheMissing,
+    CacheTooNew,
+    ImportFailed,
+    QueryRefused,
+    TtsSimError,
+)
+
+__all__ = [
+    "CacheExhausted",
+    "CacheInvalid",
+    "CacheLocked",
+    "CacheMissing",
+    "CacheTooNew",
+    "ImportFailed",
+    "QueryRefused",
+    "ScoreMissing",
+    "TtsSimError",
+]
+
+
+class CacheExhausted(TtsSimError):
+    """A budget asks for more draws than the cache holds."""
+
+
+class ScoreMissing(TtsSimError):
+    """A search or a selection needs a score at a node that the verifier has not scored."""

@@ -1,0 +1,1 @@
+"""Closed forms: expected values over all subsets of the samples, without chance."""
