@@ -39,5 +39,8 @@ def run_sql(cache: Cache, sql: str) -> pl.DataFrame:
             ) from None
         lines = [line.strip() for line in text.splitlines() if line.strip() and not set(line.strip()) <= {"^"}]
         raise QueryRefused(" ".join(line for line in lines[:2] if not line.startswith("LINE"))) from None
+    except pl.exceptions.PolarsError as error:  # a type that data frames lack, such as INTERVAL
+        reason = str(error).splitlines()[0].split(". Hint")[0]
+        raise QueryRefused(f"the result cannot be shown: {reason}. Cast the column, for instance to VARCHAR.") from None
     finally:
         cursor.close()

@@ -152,7 +152,7 @@ def score(
         with create_cache(cache) as opened:
             settings, _ = stored_settings(opened, run)
             judge = load_token_classifier(
-                model_path(verifier, opened.path), verifier_id=verifier_id, kind=kind, device=device, dtype=dtype
+                model_path(verifier, opened.path.parent), verifier_id=verifier_id, kind=kind, device=device, dtype=dtype
             )
             made = score_run(
                 opened,

@@ -43,4 +43,6 @@ def read_demand(path: str, cache: Cache, settings: RunSettings) -> list[Draw]:
         how="anti",
         nulls_equal=True,
     )
-    return [Draw(*row, to_end=settings.kind == "revisions") for row in missing.unique(maintain_order=True).iter_rows()]
+    to_end = settings.kind == "revisions"
+    rows = missing.unique(maintain_order=True).iter_rows()
+    return [Draw(question_id, node_id, draw, to_end) for question_id, node_id, draw in rows]

@@ -43,7 +43,7 @@ def mix_tensor(keys: Tensor, counters: Tensor) -> Tensor:
 
 
 def gumbel_noise(keys: Tensor, places: Tensor, size: int) -> Tensor:
-    """Standard Gumbel noise, float64, shape (rows, size): one row for each key and place (both int64, shape (rows,))."""
+    """Standard Gumbel noise, float64, shape (rows, size), for keys and places (int64, shape (rows,))."""
     row_keys = mix_tensor(keys, places + PLACES)
     bits = mix_tensor(row_keys[:, None], torch.arange(size, device=keys.device)[None, :])
     uniform = (_shifted(bits, 11).double() + 0.5) * 2.0**-53  # 53 bits, never 0 or 1

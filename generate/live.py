@@ -43,8 +43,8 @@ def compare_live(
     fresh = replace(
         settings,
         seed=seed,
-        model=model_path(settings.model, root / "cache"),
-        verifiers=tuple(replace(judge, model=model_path(judge.model, root / "cache")) for judge in settings.verifiers),
+        model=model_path(settings.model, root),
+        verifiers=tuple(replace(judge, model=model_path(judge.model, root)) for judge in settings.verifiers),
     )
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(keep) if keep is not None else Path(scratch) / "live.duckdb"

@@ -30,7 +30,10 @@ def all_questions(cache: Cache) -> list[str]:
 class Plan(Protocol):
     """Something that a run shall hold."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the plan is called in progress and provenance."""
+        ...
 
     def missing(self, cache: Cache, run_id: str) -> list[Draw]:
         """The draws that can be made now and are not there; empty when the plan is fulfilled."""
@@ -68,7 +71,7 @@ class Demand:
                 frame = demand(
                     forest, strategies, self.budgets, verifier=self.verifier, trials=self.trials, seed=self.seed
                 )
-                draws = [Draw(*row, to_end=to_end) for row in frame.iter_rows()]
+                draws = [Draw(question_id, node_id, draw, to_end) for question_id, node_id, draw in frame.iter_rows()]
         return draws
 
 
@@ -94,14 +97,14 @@ class Greedy:
         return [Draw(question_id, None, 0, to_end=True, greedy=True) for (question_id,) in frame.iter_rows()]
 
 
-def staircase(longest: int) -> tuple[int, ...]:
-    """Planned lengths of revision chains 1 … 2·longest: min(longest, ⌊2·longest/i⌋).
+def staircase(longest: int, spare: int = 2) -> tuple[int, ...]:
+    """Planned lengths of revision chains i = 1 … spare·longest: min(longest, ⌊spare·longest/i⌋).
 
-    With them every split parallel × sequential = longest finds at least twice the chains it needs, for about
-    2·longest·(1 + ln longest) attempts instead of 2·longest². Lengths are fixed by index, never by content, so the
+    With them every split parallel × sequential = longest finds at least `spare` times the chains it needs, for
+    about spare·longest·(1 + ln longest) attempts instead of spare·longest². Lengths are fixed by index, never by content, so the
     chains long enough for a split are i.i.d.
     """
-    return tuple(min(longest, 2 * longest // i) for i in range(1, 2 * longest + 1))
+    return tuple(min(longest, spare * longest // i) for i in range(1, spare * longest + 1))
 
 
 @dataclass(frozen=True)

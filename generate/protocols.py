@@ -49,11 +49,15 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True)
 class Solution:
-    """What a verifier reads: the prompt and the steps so far. `stop` is that of the last step."""
+    """What a verifier reads: the prompt and the steps so far. `stop` is that of the last step.
+
+    Scores are wanted for the `fresh` last steps, or (0) for all.
+    """
 
     prompt: str
     steps: tuple[str, ...]
     stop: str
+    fresh: int = 0
 
 
 class Verifier(Protocol):
@@ -63,5 +67,5 @@ class Verifier(Protocol):
     kind: str
 
     def score(self, solutions: Sequence[Solution]) -> list[list[float]]:
-        """One score per step of each solution."""
+        """One score per fresh step of each solution."""
         ...

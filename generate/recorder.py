@@ -40,14 +40,14 @@ class Path(NamedTuple):
 
 
 class RevisionContext(NamedTuple):
-    """How earlier attempts enter the prompt of the next: the latest `most`, each closed by `separator`."""
+    """How earlier attempts enter the prompt of the next: the latest `most`, each closed by `separator`, then the question."""
 
     separator: str
     most: int
 
     def prompt(self, question: str, attempts: Sequence[str]) -> str:
         """The prompt of the next attempt."""
-        return question + "".join(attempt + self.separator for attempt in attempts[-self.most :])
+        return "".join(attempt + self.separator for attempt in attempts[-self.most :]) + question
 
 
 class Recorder:
@@ -131,7 +131,7 @@ class Recorder:
             )
         sampled = self.sampler.sample(requests)
         solutions = [
-            Solution(prompt, (*before, *(step.text for step in steps)), steps[-1].stop)
+            Solution(prompt, (*before, *(step.text for step in steps)), steps[-1].stop, fresh=len(steps))
             for (prompt, before), steps in zip(contexts, sampled, strict=True)
         ]
         numbers = self._answers(draws, solutions)
@@ -160,9 +160,8 @@ class Recorder:
         scores: list[tuple[str, int, str, float]] = []
         for verifier in self.verifiers:
             for node_id, steps, values in zip(first_nodes, sampled, verifier.score(solutions), strict=True):
-                new = values[-len(steps) :]
                 scores += [
-                    (self.run_id, node_id + place, verifier.verifier_id, value) for place, value in enumerate(new)
+                    (self.run_id, node_id + place, verifier.verifier_id, value) for place, value in enumerate(values)
                 ]
         answers = self.answers.taken()
         self.cache.append(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -19,10 +20,11 @@ from generate.recorder import Progress, Recorder, RevisionContext
 from generate.settings import RunSettings, VerifierSettings, model_path, provenance, stored_settings
 
 
-def start_run(cache: Cache, settings: RunSettings, *, num_params: int | None = None, **model_facts: int | None) -> None:
+def start_run(cache: Cache, settings: RunSettings, model_facts: Mapping[str, int]) -> None:
     """Enters the run with its model and verifiers; a run that is there already must have the same settings.
 
-    `model_facts` are pretraining_tokens and finetuning_tokens. Raises ValueError if the settings differ.
+    `model_facts` are num_params, pretraining_tokens, finetuning_tokens, as far as known. Raises ValueError if the
+    settings differ.
     """
     runs = cache.frame("SELECT provenance FROM runs WHERE run_id = $run", {"run": settings.run_id})
     if len(runs):
@@ -37,7 +39,7 @@ def start_run(cache: Cache, settings: RunSettings, *, num_params: int | None = N
                 "distribution. Give the run another name with --run."
             )
         return
-    model = {"model_id": settings.model, "num_params": num_params, "source": settings.model, **model_facts}
+    model = {"model_id": settings.model, "source": settings.model, **model_facts}
     cache.append(
         models=pl.DataFrame([model], infer_schema_length=None),
         verifiers=_verifier_rows(settings.verifiers),
@@ -77,17 +79,24 @@ def build_recorder(
     settings: RunSettings,
     *,
     questions: pl.DataFrame | None = None,
+    model_facts: Mapping[str, int] | None = None,
+    models_in: Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
     batch_rows: int = 512,
     progress: Progress | None = None,
 ) -> Recorder:
-    """The recorder of a run, with its models loaded; `questions` are entered first (those that are there must agree)."""
+    """The recorder of a run, with its models loaded; `questions` are entered first (those that are there must agree).
+
+    `model_facts` (pretraining_tokens, finetuning_tokens) go into the cache's table of models.
+    Relative model directories are looked for in the working directory, then in `models_in` (default: the cache's folder).
+    """
     from generate.samplers.transformers import load_sampler
     from generate.verifiers.token_classifier import load_token_classifier
 
+    folder = models_in or cache.path.parent
     sampler = load_sampler(
-        model_path(settings.model, cache.path),
+        model_path(settings.model, folder),
         delimiter=settings.delimiter,
         temperature=settings.temperature,
         top_p=settings.top_p,
@@ -98,10 +107,10 @@ def build_recorder(
     )
     if questions is not None:
         cache.append(questions=questions)
-    start_run(cache, settings, num_params=sampler.model.num_parameters())
+    start_run(cache, settings, {"num_params": sampler.model.num_parameters()} | dict(model_facts or {}))
     verifiers = [
         load_token_classifier(
-            model_path(verifier.model, cache.path),
+            model_path(verifier.model, folder),
             verifier_id=verifier.verifier_id,
             kind=verifier.kind,
             dtype=dtype,

@@ -92,9 +92,9 @@ def stored_settings(cache: Cache, run_id: str | None) -> tuple[RunSettings, dict
     return RunSettings(**settings), stored
 
 
-def model_path(model: str, cache_path: Path) -> str:
-    """Where the model is: the directory as given, the same beside the cache, or else a Hugging Face id."""
-    beside = cache_path.parent / model
+def model_path(model: str, folder: Path) -> str:
+    """Where the model is: the directory as given, the same inside `folder`, or else a Hugging Face id."""
+    beside = folder / model
     return str(beside) if not Path(model).is_dir() and beside.is_dir() else model
 
 

@@ -188,7 +188,7 @@ def beam(run: Run, prompt: Node, key: int, n: int, width: int) -> Found:
         draws = [
             (node, node_key, draw)
             for node, node_key, count in senders
-            for draw in first_draws(node_key, run.pool(node), count)
+            for draw in (range(count) if count == run.pool(node) else first_draws(node_key, run.pool(node), count))
         ]
         missing = [(node, draw) for node, _, draw in draws if run.child(node, draw) is None]
         if missing:

@@ -140,10 +140,10 @@ def test_chains_follow_the_staircase(tmp_path: Path, models: tuple[str, str]) ->
 
 def test_a_run_cannot_go_on_with_other_settings(tmp_path: Path, models: tuple[str, str]) -> None:
     with create_cache(tmp_path / "run.duckdb") as cache:
-        start_run(cache, settings(models))
-        start_run(cache, settings(models))
+        start_run(cache, settings(models), {})
+        start_run(cache, settings(models), {})
         with pytest.raises(ValueError, match=r"temperature 1\.0 → 0\.5"):
-            start_run(cache, settings(models, temperature=0.5))
+            start_run(cache, settings(models, temperature=0.5), {})
 
 
 def command(path: Path, models: tuple[str, str], questions_file: str) -> list[str]:

@@ -10,7 +10,14 @@ import polars as pl
 from tts_sim.arrays import Int32s, Int64s, Tally
 from tts_sim.draws import checked_seed
 from tts_sim.forest import Forest
-from tts_sim.replay import by_search, checked_budgets, checked_strategies, chosen_verifier, default_trials
+from tts_sim.replay import (
+    by_search,
+    checked_budgets,
+    checked_strategies,
+    checked_trials,
+    chosen_verifier,
+    default_trials,
+)
 from tts_sim.selections import Oracle
 from tts_sim.spec import Search, Strategy
 from tts_sim.strategies.plan import Plan
@@ -35,10 +42,14 @@ def demand(
     Raises ValueError for a run without pools: an imported run holds what it holds.
     """
     if forest.root_pool is None:
-        raise ValueError(f"run {forest.run_id!r} has no root pool: it was imported, and nothing can be asked of it.")
+        raise ValueError(
+            f"run {forest.run_id!r} has no root pool: it was imported, and nothing can be asked of it. "
+            "Record one with `tts-sim generate sample`."
+        )
     wanted = checked_strategies(strategies)
     ascending = checked_budgets(budgets)
     checked_seed(seed)
+    checked_trials(trials)
     rows: list[Int32s] = []
     draws: list[Int32s] = []
     for search, members in by_search(wanted).items():

@@ -42,8 +42,7 @@ def replay(
     wanted = checked_strategies(strategies)
     ascending = checked_budgets(budgets)
     checked_seed(seed)
-    if trials is not None and (isinstance(trials, bool) or not isinstance(trials, int) or trials < 1):
-        raise ValueError(f"trials {trials!r}: expected a whole number from 1.")
+    checked_trials(trials)
     judge = chosen_verifier(forest, wanted, verifier)
     accounts: dict[Strategy, Account] = {}
     for search, members in by_search(wanted).items():
@@ -71,13 +70,20 @@ def checked_strategies(strategies: Sequence[Strategy | str]) -> list[Strategy]:
 
 
 def checked_budgets(budgets: Sequence[int]) -> list[int]:
-    """The budgets in ascending order, repeats dropped. Raises ValueError for anything but whole numbers from 1."""
+    """The budgets in ascending order, repeats dropped. Raises ValueError for anything but whole numbers that fit."""
     for budget in budgets:
-        if isinstance(budget, bool) or not isinstance(budget, int | np.integer) or budget < 1:
-            raise ValueError(f"budget {budget!r}: expected a whole number of generations, from 1.")
+        if isinstance(budget, bool) or not isinstance(budget, int | np.integer) or not 1 <= budget < 2**31:
+            raise ValueError(f"budget {budget!r}: expected a whole number of generations, from 1 to 2**31 - 1.")
     if not len(budgets):
         raise ValueError("budgets: expected at least one.")
     return sorted({int(budget) for budget in budgets})
+
+
+def checked_trials(trials: int | None) -> int | None:
+    """The trials themselves. Raises ValueError unless None or a whole number that kernels can count."""
+    if trials is not None and (isinstance(trials, bool) or not isinstance(trials, int) or not 1 <= trials < 2**31):
+        raise ValueError(f"trials {trials!r}: expected a whole number from 1 to 2**31 - 1.")
+    return trials
 
 
 def chosen_verifier(forest: Forest, strategies: Sequence[Strategy], verifier: str | None) -> str | None:

@@ -1,10 +1,11 @@
-"""A verifier that starts from the base and already holds each digit against the base's prediction of it.
+"""A verifier that starts from a language model and already holds each token against the model's prediction of it.
 
-A causal model scores token t+1 at t, so whether token t was likely stands one place to the left of where token t is known;
-by its top layer the base has even forgotten token t (a linear probe recovers 80 %). Trained from correctness, or from the
-base's own probabilities, fresh layers of random weights did not find the comparison in 1 200 updates. Here the first of
-them is given it: a wider residual stream carries the token past the copied layers, one head looks one place back and
-brings the logits of the digits, and the feed-forward part marks a digit that another one beat. Everything is trained on.
+A causal model scores token t+1 at t, so whether token t was likely stands one place to the left of where token t is
+known; by its top layer the base has even forgotten token t (a linear probe recovers 80 %). Trained from correctness, or
+from the base's own probabilities, fresh layers of random weights did not find the comparison in 1 200 updates. Here the
+first of them is given it: a wider residual stream carries the token past the copied layers, one head looks one place
+back and brings the logits, and the feed-forward part marks a token that another one beat. The copied layers and this
+comparator stay as they are; the layers above learn what the marks mean.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ SHARPNESS = 200.0
 PEAK = (1.0, 0.35, 0.35, 0.2)  # weights of the fastest rotary frequencies: their cosines agree one place back only
 FLOOR = 1.45  # taken off by the slowest one, so that every other place scores below zero, whatever the norms there
 MARK_SHARPNESS = 40.0
-NEAR_TIE = 0.5  # a digit that wins by less than this many nats is marked too, a little
+NEAR_TIE = 0.5  # a token that wins by less than this many nats is marked too, a little
 ADDED = 40  # features behind the base's: token, constant, logits, and three results
 COMPARED = tuple(index for index, symbol in enumerate(SYMBOLS) if symbol not in (PAD, NEXT_ATTEMPT))
 
@@ -32,32 +33,23 @@ def verifier_from_base(
 ) -> LlamaForTokenClassification:
     """A token classifier: the base's layers below, `fresh_layers` new ones above, the first of them a comparator.
 
-    The residual stream is half as wide again: behind the base's features stand the token (one-hot), a constant, and room.
+    The residual stream is wider: behind the base's features stand the token (one-hot), a constant, and room.
     `typical_ids` (rows, length) are any texts; the size of the stream on them sets the scale of the added features.
     """
     torch.manual_seed(seed)
     settings = base.config.to_dict()
-    for name in (
-        "architectures",
-        "model_type",
-        "num_hidden_layers",
-        "hidden_size",
-        "head_dim",
-        "layer_types",
-        "id2label",
-        "label2id",
-    ):
+    for name in ("architectures", "model_type", "layer_types", "id2label", "label2id"):
         settings.pop(name, None)
     narrow = base.config.hidden_size
-    config = LlamaConfig(
-        **settings,
-        hidden_size=narrow + ADDED,
-        head_dim=narrow // base.config.num_attention_heads,
-        num_hidden_layers=base.config.num_hidden_layers + fresh_layers,
-        num_labels=1,
-        classifier_dropout=0.0,
-    )
-    model = LlamaForTokenClassification(config)
+    settings |= {
+        "hidden_size": narrow + ADDED,
+        "head_dim": narrow // base.config.num_attention_heads,
+        "num_hidden_layers": base.config.num_hidden_layers + fresh_layers,
+        "num_labels": 1,
+        "classifier_dropout": 0.0,
+    }
+    model: LlamaForTokenClassification = LlamaForTokenClassification(LlamaConfig(**settings))  # type: ignore[no-untyped-call]
+    model.to(base.device)  # type: ignore[arg-type]
     with torch.no_grad():
         copy_base(model, base)
         states = model.model(input_ids=typical_ids, output_hidden_states=True).hidden_states
@@ -69,7 +61,7 @@ def verifier_from_base(
             scale_added(layer.post_attention_layernorm.weight, narrow, base.config.vocab_size, gain)
         make_gatherer(model.model.layers[base.config.num_hidden_layers + 1], narrow, base.config.vocab_size)
         scale_added(model.model.norm.weight, narrow, base.config.vocab_size, gain)
-    return model.to(base.device)
+    return model
 
 
 def copy_base(model: LlamaForTokenClassification, base: LlamaForCausalLM) -> None:
@@ -90,7 +82,10 @@ def copy_base(model: LlamaForTokenClassification, base: LlamaForCausalLM) -> Non
 
 
 def make_comparator(layer: LlamaDecoderLayer, base: LlamaForCausalLM, gain: float) -> None:
-    """Set the first head to fetch the digits' logits from one place back, and the feed-forward part to mark digits that were beaten."""
+    """Set the first head to fetch the logits from one place back, the feed-forward part to mark beaten tokens.
+
+    A neuron for each pair of rivals: on where this one came and the other was likelier, by as much as it was likelier.
+    """
     narrow, vocabulary = base.config.hidden_size, base.config.vocab_size
     constant = narrow + vocabulary
     logits = slice(constant + 1, constant + 1 + len(COMPARED))
@@ -103,8 +98,7 @@ def make_comparator(layer: LlamaDecoderLayer, base: LlamaForCausalLM, gain: floa
     size = attention.head_dim
     for projection in (attention.q_proj, attention.k_proj, attention.v_proj):
         projection.weight[:size] = 0.0
-    theta = base.config.rope_parameters["rope_theta"]
-    angles = theta ** (-torch.arange(0, size, 2) / size)
+    angles = float(base.config.to_dict()["rope_parameters"]["rope_theta"]) ** (-torch.arange(0, size, 2) / size)
     sizes = torch.zeros(size // 2)
     sizes[: len(PEAK)] = (SHARPNESS * torch.tensor(PEAK)) ** 0.5
     floor = torch.zeros(size // 2)
@@ -116,6 +110,8 @@ def make_comparator(layer: LlamaDecoderLayer, base: LlamaForCausalLM, gain: floa
     attention.v_proj.weight[: len(COMPARED), :narrow] = base.lm_head.weight[list(COMPARED)]
     attention.o_proj.weight[:, :size] = 0.0
     attention.o_proj.weight[narrow:] = 0.0
+    attention.o_proj.weight[logits, : len(COMPARED)] = TOKEN_AMPLITUDE * torch.eye(len(COMPARED))
+
     begun = mark + 1  # whether the solution has begun: the second head looks for any newline so far
     second = slice(size, 2 * size)
     for projection in (attention.q_proj, attention.k_proj, attention.v_proj):
@@ -125,7 +121,6 @@ def make_comparator(layer: LlamaDecoderLayer, base: LlamaForCausalLM, gain: floa
     attention.v_proj.weight[size, narrow + DELIMITER_ID] = 1.0
     attention.o_proj.weight[:, second] = 0.0
     attention.o_proj.weight[begun, size] = TOKEN_AMPLITUDE
-    attention.o_proj.weight[logits, : len(COMPARED)] = TOKEN_AMPLITUDE * torch.eye(len(COMPARED))
 
     layer.post_attention_layernorm.weight[narrow:] = gain
     feed = layer.mlp

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
-from transformers import LlamaForCausalLM, LlamaForTokenClassification, PreTrainedTokenizerFast
+from transformers import LlamaForTokenClassification, PreTrainedTokenizerFast
 
 from generate.lab.problems import Problem, revision_prompt
-from generate.lab.rollouts import is_correct, sample_texts
+from generate.lab.rollouts import is_correct
 from generate.lab.train_verifier import Judged, example_of, last_scores
 from generate.lab.training import Example
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from generate.lab import stages
 from generate.lab.evaluation import Figures
@@ -90,8 +90,11 @@ def train_stage(
 ) -> tuple[PreTrainedModel, Figures]:
     """The trained model of one stage with its figures on validation problems."""
 
-    def language_model(stage: str) -> PreTrainedModel:
-        return AutoModelForCausalLM.from_pretrained(out / stage).to(device).eval()
+    def language_model(stage: str) -> LlamaForCausalLM:
+        model: LlamaForCausalLM = LlamaForCausalLM.from_pretrained(out / stage)
+        model.to(device)  # type: ignore[arg-type]
+        model.eval()  # type: ignore[no-untyped-call]
+        return model
 
     workshop = stages.Workshop(preset, tokenizer, torch.device(device), seed, progress)
     if name == "base":

@@ -14,7 +14,8 @@ Split = Literal["train", "validation", "test"]
 
 MODULUS = 1000
 LARGEST_FACTOR = 29
-TEMPERATURE = 2.2
+TEMPERATURE = 2.2  # base and reviser: high, so that a model that knows its arithmetic slips
+LARGE_TEMPERATURE = 1.0
 TEST_MIX = {1: 80, 2: 70, 3: 60, 4: 60, 5: 50, 6: 40, 7: 40, 8: 40, 9: 15, 10: 15, 11: 15, 12: 15}
 TEST_LEVELS = tuple(level for level, count in TEST_MIX.items() for _ in range(count))
 MAX_NEW_TOKENS = 112
@@ -22,7 +23,7 @@ TRAINING_LEVELS = tuple(level for level in range(1, 13) for _ in range(round(100
 DELIMITER = "\n"
 NEXT_ATTEMPT = "<next>"
 MAX_CONTEXT_ATTEMPTS = 4
-ANSWER = re.compile(r"=(\d{3})$")
+ANSWER = re.compile(r"=(\d{3})\Z")
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def split_of(prompt: str) -> Split:
 def draw_problems(count: int, *, seed: int, levels: Sequence[int], split: Split = "train") -> list[Problem]:
     """`count` problems of one split, each with a level drawn uniformly from `levels` (repeat a level to weight it).
 
-    The same arguments give the same problems. Problems of "validation" and "test" are distinct; training ones may repeat.
+    The same arguments give the same problems. Those of "validation" and "test" are distinct; training ones may repeat.
     """
     random = np.random.default_rng([seed, ("train", "validation", "test").index(split)])
     problems: list[Problem] = []
@@ -108,5 +109,9 @@ def extract_answer(solution_text: str) -> str | None:
 
 
 def revision_prompt(prompt: str, attempts: Sequence[str]) -> str:
-    """The prompt of the next attempt: the question, then at most the four latest attempts, each closed by `<next>`."""
-    return prompt + "".join(attempt + NEXT_ATTEMPT for attempt in attempts[-MAX_CONTEXT_ATTEMPTS:])
+    """The prompt of the next attempt: at most the four latest attempts, each closed by `<next>`, then the question.
+
+    The question comes last, as near to the answer as the base has learned it: with the attempts in between, the base's
+    size and training did not suffice to find the operands again (pass@1 fell from .29 to .04 at the second attempt).
+    """
+    return "".join(attempt + NEXT_ATTEMPT for attempt in attempts[-MAX_CONTEXT_ATTEMPTS:]) + prompt

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import json
+import multiprocessing
+import os
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
+import torch
 
-from cache import Cache, create_cache
+from cache import create_cache
+from generate.lab.choose import choose_questions
+from generate.lab.merge import merge_caches
+from generate.lab.models import PRESETS
 from generate.lab.problems import (
     DELIMITER,
+    LARGE_TEMPERATURE,
     MAX_CONTEXT_ATTEMPTS,
     NEXT_ATTEMPT,
     TEMPERATURE,
-    TEST_MIX,
     Problem,
-    draw_mix,
 )
 from generate.plans import Chains, Demand, Greedy, Plan, flat, staircase
 from generate.recorder import Progress
 from generate.runs import build_recorder, fulfil
+from generate.samplers.transformers import load_sampler
 from generate.settings import RunSettings, VerifierSettings
 
 STRATEGIES = ("beam(width=4)+weighted", "beam(width=sqrt)+weighted")
@@ -32,9 +39,9 @@ MAX_TOKENS = 160  # the longest reference solution has 12 lines of 8 tokens
 
 @dataclass(frozen=True)
 class Size:
-    """How much is recorded: questions, flat samples, tree budgets and trials, the longest chain, the large model's samples."""
+    """How much is recorded; `longest_chain` is parallel × sequential of the revision chains."""
 
-    questions_share: float
+    questions: int
     samples: int
     budgets: tuple[int, ...]
     trials: int
@@ -43,55 +50,108 @@ class Size:
 
 
 SIZES = {
-    "tiny": Size(0.02, 8, (4,), 2, 4, 4),
-    "small": Size(1.0, 128, (4, 8, 16, 32), 4, 64, 16),
-    "large": Size(1.0, 512, (4, 8, 16, 32, 64, 128, 256), 8, 128, 64),
+    "tiny": Size(12, 8, (4,), 2, 4, 4),
+    "small": Size(500, 128, (4, 8, 16, 32), 4, 64, 16),
+    "large": Size(500, 512, (4, 8, 16, 32, 64, 128, 256), 8, 128, 64),
 }
 
 
-def record_lab(out: Path, *, preset: str, device: str, seed: int, progress: Progress | None) -> Path:
-    """Records `out/lab.duckdb` with the models in `out`; goes on where an earlier call ended. Returns its path."""
-    size = SIZES[preset]
-    mix = {level: max(1, round(count * size.questions_share)) for level, count in TEST_MIX.items()}
-    questions = question_frame(draw_mix(mix, seed=seed, split="test"))
+def record_lab(out: Path, *, preset: str, device: str, seed: int, progress: Progress) -> Path:
+    """Records `out/lab.duckdb` with the models in `out`; goes on where an earlier call ended. Returns its path.
+
+    Each run is recorded in a part of its own, on a CPU two of them side by side; the parts are merged at the end.
+    """
+    questions = lab_questions(out, SIZES[preset], device=device, seed=seed)
+    parts = out / "parts"
+    parts.mkdir(exist_ok=True)
+    names = ("revise", "base", "large")
+    if device == "cpu" and (os.cpu_count() or 1) > 1 and preset != "tiny":
+        with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+            waiting = [pool.submit(record_part, name, out, questions, preset, device, seed) for name in names]
+            for count, done in enumerate(as_completed(waiting), start=1):
+                done.result()
+                progress("runs recorded", count, len(names))
+    else:
+        for name in names:
+            record_part(name, out, questions, preset, device, seed, progress)
     path = out / "lab.duckdb"
-    with create_cache(path) as cache:
-        settings = run_settings(size, seed)
-        tree = Demand(STRATEGIES, size.budgets, trials=size.trials, seed=seed)
-        plans: dict[str, Sequence[Plan]] = {
-            "base": (flat(size.samples), tree),
-            "revise": (Chains(staircase(size.longest_chain)),),
-            "large": (Greedy(), flat(size.large_samples)),
-        }
-        for run in settings:
-            recorder = build_recorder(
-                cache, run, questions=questions, device=device, batch_rows=2048, progress=progress
-            )
-            fulfil(cache, recorder, plans[run.run_id])
-            note_tokens(cache, out, run.model)
+    merge_caches([parts / f"{name}.duckdb" for name in sorted(names)], path)
     return path
+
+
+def lab_questions(out: Path, size: Size, *, device: str, seed: int) -> pl.DataFrame:
+    """The test questions, chosen once and kept in `out/questions.parquet`."""
+    path = out / "questions.parquet"
+    if not path.exists():
+        pilot = load_sampler(
+            str(out / "base"), delimiter=DELIMITER, temperature=TEMPERATURE, max_tokens=MAX_TOKENS, device=device
+        )
+        partial = path.with_name(f".{path.name}.partial")
+        question_frame(choose_questions(pilot, size.questions, seed=seed)).write_parquet(partial)
+        partial.replace(path)
+    return pl.read_parquet(path)
+
+
+def record_part(
+    name: str,
+    out: Path,
+    questions: pl.DataFrame,
+    preset: str,
+    device: str,
+    seed: int,
+    progress: Progress | None = None,
+) -> None:
+    """Records one run into `out/parts/<name>.duckdb`."""
+    size = SIZES[preset]
+    settings = next(settings for settings in run_settings(size, seed) if settings.run_id == name)
+    plans: dict[str, tuple[Plan, ...]] = {
+        "base": (flat(size.samples), Demand(STRATEGIES, size.budgets, trials=size.trials, seed=seed)),
+        "revise": (Chains(staircase(size.longest_chain, spare=1)),),
+        "large": (Greedy(), flat(size.large_samples)),
+    }
+    if progress is None:  # a process of its own shares the machine with another
+        torch.set_num_threads(1)
+    with create_cache(out / "parts" / f"{name}.duckdb") as cache:
+        recorder = build_recorder(
+            cache,
+            settings,
+            models_in=out,
+            questions=questions,
+            model_facts=training_tokens(preset)[settings.model],
+            device=device,
+            progress=progress,
+        )
+        fulfil(cache, recorder, plans[name])
 
 
 def run_settings(size: Size, seed: int) -> tuple[RunSettings, ...]:
     """The lab's three runs."""
     widest = max(4, round(max(size.budgets) ** 0.5))
-    shared = {"delimiter": DELIMITER, "temperature": TEMPERATURE, "seed": seed, "max_tokens": MAX_TOKENS}
-    answers = {"extract": "after-equals", "grader": "exact"}
+    common: dict[str, Any] = {
+        "delimiter": DELIMITER,
+        "seed": seed,
+        "max_tokens": MAX_TOKENS,
+        "extract": "after-equals",
+        "grader": "exact",
+    }
+    trees: dict[str, Any] = {"kind": "steps", "verifiers": (PRM,), **common}
     return (
-        RunSettings("base", "steps", "base", root_pool=size.samples, step_pool=widest, verifiers=(PRM,), **shared, **answers),  # type: ignore[arg-type]
+        RunSettings("base", model="base", temperature=TEMPERATURE, root_pool=size.samples, step_pool=widest, **trees),
         RunSettings(
             "revise",
-            "revisions",
-            "reviser",
-            root_pool=2 * size.longest_chain,
+            kind="revisions",
+            model="reviser",
+            temperature=TEMPERATURE,
+            root_pool=size.longest_chain,
             step_pool=1,
             separator=NEXT_ATTEMPT,
             context_attempts=MAX_CONTEXT_ATTEMPTS,
             verifiers=(ORM,),
-            **shared,  # type: ignore[arg-type]
-            **answers,  # type: ignore[arg-type]
+            **common,
         ),
-        RunSettings("large", "steps", "large", root_pool=size.large_samples, step_pool=1, verifiers=(PRM,), **shared, **answers),  # type: ignore[arg-type]
+        RunSettings(
+            "large", model="large", temperature=LARGE_TEMPERATURE, root_pool=size.large_samples, step_pool=1, **trees
+        ),
     )
 
 
@@ -110,10 +170,15 @@ def question_frame(problems: Sequence[Problem]) -> pl.DataFrame:
     )
 
 
-def note_tokens(cache: Cache, out: Path, model: str) -> None:
-    """Enters how many tokens the model was trained on, from its stage's report."""
-    report = out / model / "report.json"
-    facts = json.loads(report.read_text()) if report.is_file() else {}
-    for column in ("pretraining_tokens", "finetuning_tokens"):
-        if facts.get(column) is not None:
-            cache.update_model(model, **{column: int(facts[column])})
+def training_tokens(preset: str) -> dict[str, dict[str, int]]:
+    """Tokens that each generator was trained on, by the name of its run's model."""
+    chosen = PRESETS[preset]
+    base = chosen.base_fit.steps * chosen.base_fit.tokens
+    return {
+        "base": {"pretraining_tokens": base},
+        "reviser": {
+            "pretraining_tokens": base,
+            "finetuning_tokens": chosen.reviser_fit.steps * chosen.reviser_fit.tokens,
+        },
+        "large": {"pretraining_tokens": chosen.large_fit.steps * chosen.large_fit.tokens},
+    }

@@ -13,11 +13,11 @@ from transformers.cache_utils import Cache, DynamicLayer
 from generate.lab.problems import DELIMITER, Problem, extract_answer
 
 
-class BufferLayer(DynamicLayer):
+class BufferLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     """A cache layer that writes into one buffer; growing by concatenation copied everything at each token."""
 
     def __init__(self, capacity: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.capacity = capacity
         self.length = 0
 
@@ -30,6 +30,7 @@ class BufferLayer(DynamicLayer):
             self.keys = key_states.new_empty((rows, heads, self.capacity, size))
             self.values = torch.empty_like(self.keys)
             self.is_initialized = True
+        assert self.keys is not None and self.values is not None
         self.keys[:, :, self.length : self.length + new] = key_states
         self.values[:, :, self.length : self.length + new] = value_states
         self.length += new
@@ -50,7 +51,7 @@ def continue_batch(
     generator: torch.Generator,
 ) -> list[list[int]]:
     """`copies` sampled continuations of each row of `prompt_ids` (rows, length), row by row, eos included if reached."""
-    eos = model.config.eos_token_id
+    eos = int(model.config.eos_token_id)  # type: ignore[arg-type]
     rows, length = prompt_ids.shape
     layers = [BufferLayer(length + max_new_tokens) for _ in range(model.config.num_hidden_layers)]
     cache = Cache(layers=list(layers))
@@ -62,7 +63,7 @@ def continue_batch(
     for position in range(max_new_tokens):
         chosen = torch.multinomial(torch.softmax(logits.float() / temperature, dim=-1), 1, generator=generator)[:, 0]
         written[alive, position] = chosen.cpu()
-        going = (chosen != eos).nonzero()[:, 0]
+        going = torch.ne(chosen, eos).nonzero()[:, 0]
         if len(going) == 0 or position + 1 == max_new_tokens:
             break
         if len(going) < 0.8 * len(alive):

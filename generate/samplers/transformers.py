@@ -94,7 +94,7 @@ class TransformersSampler:
         longest = len(encoded[unique[-1]])
         limits = torch.tensor([max(1, self.max_tokens - request.prefix_tokens) for request in requests])
         room = int(limits.max())
-        logits, cache, mask = self._read([encoded[name] for name in unique], longest, longest + room)
+        logits, cache, mask = self._read([encoded[name] for name in unique], longest)
         gather = torch.tensor([place[name] for name in names], device=self.device)
         if len(unique) < len(names):
             cache.batch_select_indices(gather)
@@ -154,7 +154,9 @@ class TransformersSampler:
         return Written(tokens.cpu(), logprobs.cpu(), closed.cpu(), counts.cpu(), (counts >= allowed).cpu())
 
     def _read(
-        self, contexts: Sequence[Sequence[int]], longest: int, capacity: int
+        self,
+        contexts: Sequence[Sequence[int]],
+        longest: int,
     ) -> tuple[Tensor, Any, Tensor | None]:
         """Reads the contexts: logits of the next token, the filled cache, and the mask if any context is padded."""
         padding = [longest - len(ids) for ids in contexts]
@@ -162,7 +164,7 @@ class TransformersSampler:
         pads = torch.tensor(padding)[:, None]
         positions = (torch.arange(longest)[None, :] - pads).clamp(min=0)
         mask = (torch.arange(longest)[None, :] >= pads).long().to(self.device) if any(padding) else None
-        cache = buffer_cache(self.model.config.num_hidden_layers, capacity)
+        cache = buffer_cache(self.model.config.num_hidden_layers)
         output = self.model(
             input_ids=ids.to(self.device),
             attention_mask=mask,

@@ -71,7 +71,7 @@ def accuracy_by_budget(
             alt.Tooltip("num_questions:Q", title="questions"),
         ],
     )
-    data = alt.Data(values=rows)
+    data = alt.InlineData(values=rows)
     layers = alt.layer(band, line, point)
     if by is None:
         return layers.properties(data=data, width=width, height=height)

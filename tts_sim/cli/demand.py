@@ -25,10 +25,8 @@ def demand(
     as_csv: AsCsv = False,
 ) -> None:
     """List the next draws that strategies lack in a recorded run: question, node (none: the prompt), draw."""
-    import sys
-
     from tts_sim.cli.engine import announce_compilation, forests_of, judges, parsed
-    from tts_sim.cli.options import open_for_reading, parse_budgets, print_rows
+    from tts_sim.cli.options import note, open_for_reading, parse_budgets, print_rows
 
     strategies, budgets = parsed(specs or [], strategy or []), parse_budgets(budget)
     with open_for_reading(cache) as opened:
@@ -37,7 +35,7 @@ def demand(
 
         from tts_sim.demand import demand as list_missing
 
-        parts = forests_of(opened, strategies, run)
+        parts = forests_of(opened, strategies, run, all_questions=True)
         missing = pl.concat(
             [
                 list_missing(forest, members, budgets, verifier=judge, trials=trials, seed=seed).select(
@@ -46,9 +44,15 @@ def demand(
                 for (forest, members), judge in zip(parts, judges(parts, verifier), strict=True)
             ]
         )
+    questions = missing["question_id"].n_unique()
+    found = f"{len(missing)} draws of {questions} questions are missing" if len(missing) else "no draw is missing"
     if output is not None:
-        missing.write_parquet(output)
-        questions = missing["question_id"].n_unique()
-        print(f"{len(missing)} draws of {questions} questions are missing; written to {output}.", file=sys.stderr)
+        try:
+            missing.write_parquet(output)
+        except OSError as error:
+            raise ValueError(f"--output {output}: cannot be written ({error.strerror or error}).") from None
+        note(f"{found}; written to {output}.")
         return
-    print_rows(missing, as_json=as_json, as_csv=as_csv)
+    if len(missing) or as_json or as_csv:
+        print_rows(missing, as_json=as_json, as_csv=as_csv)
+    note(f"{found}.")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,6 +55,7 @@ def split_specs(values: Sequence[str]) -> list[str]:
             if letter == "," and depth <= 0:
                 specs.append(value[start:position].strip())
                 start = position + 1
+        specs.append(value[start:].strip())  # an open parenthesis: the spec's reader names it
     return list(dict.fromkeys(spec for spec in specs if spec))
 
 
@@ -110,26 +112,30 @@ def print_rows(frame: pl.DataFrame, *, as_json: bool = False, as_csv: bool = Fal
 
 
 def print_table(frame: pl.DataFrame, *, title: str = "") -> None:
-    """Prints a table for people: numbers right-aligned, four digits, nulls as '–'."""
+    """Prints a table for people: numbers right-aligned, four digits, nulls as '–'; texts as they are, no markup."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title or None, box=box.SIMPLE, title_justify="left")
+    table = Table(title=Text(title) if title else None, box=box.SIMPLE, title_justify="left")
     for name, dtype in frame.schema.items():
-        table.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
+        table.add_column(Text(name), justify="right" if dtype.is_numeric() else "left", overflow="fold")
     for row in frame.iter_rows():
-        table.add_row(*(_cell(value) for value in row))
+        table.add_row(*(Text(as_cell(value)) for value in row))
     console = Console(soft_wrap=False)
     if not console.is_terminal:  # piped: never cut a column off
         console = Console(width=400)
     console.print(table)
 
 
-def _cell(value: Any) -> str:
+def as_cell(value: Any) -> str:
+    """How a table for people shows a value: four digits, null and NaN as '–', control characters spelled out."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "".join(repr(c)[1:-1] if unicodedata.category(c) == "Cc" and c not in "\n\t" else c for c in str(value))
 
 
 def note(message: str) -> None:

@@ -13,6 +13,7 @@ from tts_sim.kernels.draws import TIE, cached_child, child_key, draw_prefix, mix
 from tts_sim.kernels.select import note, want, worth
 
 MAX_ROUNDS = 40
+FEW = 48  # up to here sorting by insertion is faster than a heap
 SUPPORTED, MISSING, EXHAUSTED, UNSCORED = 0, 1, 2, 3
 
 
@@ -20,114 +21,143 @@ class Room(NamedTuple):
     """Scratch of one question, for candidates of the largest budget and draws of the largest pool."""
 
     finished: Int32s  # rows of candidates that have ended
-    row: Int32s  # active candidates: row, key in this trial, step score
-    key: UInt64s
+    row: Int32s  # active candidates: row, rank of the sender, draw, step score
+    sender: Int32s
+    draw: Int32s
     score: Float32s
-    heap: Int32s
-    kept_row: Int32s
+    order: Int32s  # places of active candidates: those kept, in rank order, or a heap of all
+    kept_row: Int32s  # candidates that send children in this round
     kept_key: UInt64s
+    next_key: UInt64s
     places: Int64s
     swapped: Int64s
     picked: Int64s
+    root_draws: Int64s  # this trial's draws at the prompt: each budget takes its first ones
     sums: Float64s
-    cost: Int64s  # (2,) tokens, critical tokens
 
 
 @kernel_inlined
-def goes_before(score: Float32s, key: UInt64s, i: Int, j: Int) -> Int:
+def goes_before(room: Room, i: Int, j: Int) -> Int:
     """Whether active candidate i ranks before j: by score, then by a uniform key."""
-    if score[i] != score[j]:
-        return score[i] > score[j]
-    return mix(key[i], TIE) < mix(key[j], TIE)
+    if room.score[i] != room.score[j]:
+        return room.score[i] > room.score[j]
+    first = child_key(room.kept_key[room.sender[i]], room.draw[i])
+    second = child_key(room.kept_key[room.sender[j]], room.draw[j])
+    return mix(first, TIE) < mix(second, TIE)
 
 
 @kernel_inlined
-def sift_down(score: Float32s, key: UInt64s, heap: Int32s, place: Int, size: Int) -> None:
-    """Restore the heap whose best candidate is on top, after the one at `place` was replaced."""
-    while 2 * place + 1 < size:
-        child = 2 * place + 1
-        if child + 1 < size and goes_before(score, key, heap[child + 1], heap[child]):
-            child += 1
-        if not goes_before(score, key, heap[child], heap[place]):
-            return
-        heap[place], heap[child] = heap[child], heap[place]
-        place = child
-
-
-@kernel_inlined
-def keep_best(room: Room, num: Int, kept: Int) -> None:
-    """Write the `kept` best of `num` active candidates, in rank order, into kept_row and kept_key."""
-    score, key, heap = room.score, room.key, room.heap
+def rank_few(room: Room, num: Int, kept: Int) -> None:
+    """Write the places of the `kept` best of `num` active candidates, in rank order, into `order`."""
+    order = room.order
+    filled = 0
     for i in range(num):
-        heap[i] = i
-    for place in range(num // 2 - 1, -1, -1):
-        sift_down(score, key, heap, place, num)
-    for rank in range(kept):
-        room.kept_row[rank] = room.row[heap[0]]
-        room.kept_key[rank] = key[heap[0]]
-        heap[0] = heap[num - 1 - rank]
-        sift_down(score, key, heap, 0, num - 1 - rank)
+        if filled < kept:
+            filled += 1
+        elif room.score[i] < room.score[order[kept - 1]] or not goes_before(room, i, order[kept - 1]):
+            continue
+        place = filled - 1
+        while place > 0 and goes_before(room, i, order[place - 1]):
+            order[place] = order[place - 1]
+            place -= 1
+        order[place] = i
 
 
 @kernel
+def rank_many(room: Room, num: Int, kept: Int) -> None:
+    """The same by heapsort, the best on top; ranks are taken off to the end and turned round."""
+    order = room.order
+    for i in range(num):
+        order[i] = i
+    for step in range(num // 2 + kept):
+        size = num
+        place = num // 2 - 1 - step
+        if place < 0:  # the heap stands: move its top behind it
+            size = num - 1 - (step - num // 2)
+            place = 0
+            order[0], order[size] = order[size], order[0]
+        while 2 * place + 1 < size:
+            child = 2 * place + 1
+            if child + 1 < size and goes_before(room, order[child + 1], order[child]):
+                child += 1
+            if not goes_before(room, order[child], order[place]):
+                break
+            order[place], order[child] = order[child], order[place]
+            place = child
+    for i in range(num // 2):
+        order[i], order[num - 1 - i] = order[num - 1 - i], order[i]
+
+
+@kernel_inlined
 def beam_trial(
     trees: Trees, step_score: Float32s, q: Int, budget: Int, width: Int, key: Key, root_pool: Int,
     step_pool: Int, room: Room, tally: Tally,
-) -> Int:  # fmt: skip
-    """Run one search; its candidates are then finished[:budget], its cost stands in room.cost.
+) -> tuple[Int, Int, Int]:  # fmt: skip
+    """Run one search: how it ended, its tokens and critical tokens; the candidates are then finished[:budget].
 
-    Returns SUPPORTED, or why the search stopped. All missing draws of a round are listed: a round's draws are known
-    before any of its nodes is looked at.
+    It ends SUPPORTED, or with the reason why it stopped. All missing draws of a round are listed: a round's draws are
+    known before any of its nodes is looked at.
     """
     room.kept_row[0], room.kept_key[0] = trees.question_start[q], key
-    num_kept, share, pool = 1, budget, root_pool
-    finished, active = 0, budget
-    room.cost[:] = 0
-    for _ in range(MAX_ROUNDS):
-        rest = active
-        for p in range(num_kept):
-            if pool_size(trees, np.int64(room.kept_row[p]), pool) < min(share, rest):
-                return EXHAUSTED
-            rest -= share
-        rest, active, missing = active, 0, False
-        longest: Int = 0
+    num_kept, share, pool = 1, np.int64(budget), np.int64(root_pool)
+    finished, active = 0, np.int64(budget)
+    tokens, critical = np.int64(0), np.int64(0)
+    for depth in range(MAX_ROUNDS):
+        rest, active, missing, unscored = active, np.int64(0), False, False
+        longest = np.int64(0)
         for p in range(num_kept):
             v = np.int64(room.kept_row[p])
             count = min(share, rest)
             rest -= count
             size = pool_size(trees, v, pool)
-            draw_prefix(room.kept_key[p], size, count, room.places, room.swapped, room.picked)
+            if size < count:
+                return EXHAUSTED, tokens, critical
+            start = np.int64(trees.child_start[v])
+            whole = start + size <= trees.child_stop[v] and (pool < 0 or trees.draw[start + size - 1] == size - 1)
+            if 0 < depth and count < size:
+                draw_prefix(room.kept_key[p], size, count, room.places, room.swapped, room.picked)
             for i in range(count):
-                child = cached_child(trees, v, room.picked[i], pool)
+                draw = i if count == size else room.root_draws[i] if depth == 0 else room.picked[i]
+                child = start + draw if whole else cached_child(trees, v, draw, pool)
                 if child < 0:
                     missing = True
-                    want(tally, q, v, room.picked[i])
-                elif trees.answer[child] != -1:
+                    want(tally, q, v, draw)
+                    continue
+                length = np.int64(trees.tokens[child])
+                tokens += length
+                longest = max(longest, length)
+                if trees.answer[child] != -1:
                     room.finished[finished] = child
                     finished += 1
-                    room.cost[0] += trees.tokens[child]
-                    longest = max(longest, np.int64(trees.tokens[child]))
                 else:
                     room.row[active] = child
-                    room.key[active] = child_key(room.kept_key[p], room.picked[i])
+                    room.sender[active] = p
+                    room.draw[active] = draw
+                    room.score[active] = step_score[child]
+                    unscored |= step_score[child] != step_score[child]
                     active += 1
-                    room.cost[0] += trees.tokens[child]
-                    longest = max(longest, np.int64(trees.tokens[child]))
         if missing:
-            return MISSING
-        room.cost[1] += longest
+            return MISSING, tokens, critical
+        critical += longest
         if active == 0:
             break
-        for i in range(active):
-            room.score[i] = step_score[room.row[i]]
-            if room.score[i] != room.score[i]:
-                return UNSCORED
+        if unscored:
+            return UNSCORED, tokens, critical
         num_kept = (active + width - 1) // width
-        keep_best(room, active, num_kept)
-        share, pool = width, step_pool
+        if num_kept <= FEW:
+            rank_few(room, active, num_kept)
+        else:
+            rank_many(room, active, num_kept)
+        for p in range(num_kept):
+            i = room.order[p]
+            room.kept_row[p] = room.row[i]
+            room.next_key[p] = child_key(room.kept_key[room.sender[i]], room.draw[i])
+        for p in range(num_kept):
+            room.kept_key[p] = room.next_key[p]
+        share, pool = np.int64(width), np.int64(step_pool)
     for i in range(active):  # unfinished after the last round: candidates without an answer
         room.finished[finished + i] = room.row[i]
-    return SUPPORTED
+    return SUPPORTED, tokens, critical
 
 
 @kernel
@@ -141,16 +171,20 @@ def beam_question(
     for v in range(trees.question_start[q], trees.question_start[q + 1]):
         largest = max(largest, np.int64(trees.child_stop[v] - trees.child_start[v]))
     room = Room(
-        np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.uint64), np.empty(most, np.float32),
-        np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.uint64), np.arange(largest),
-        np.empty(most, np.int64), np.empty(most, np.int64),
-        np.empty(trees.answer_start[q + 1] - trees.answer_start[q], np.float64), np.zeros(2, np.int64),
+        np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.int32),
+        np.empty(most, np.float32), np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.uint64),
+        np.empty(most, np.uint64), np.arange(largest), np.empty(most, np.int64), np.empty(most, np.int64),
+        np.empty(most, np.int64), np.empty(trees.answer_start[q + 1] - trees.answer_start[q], np.float64),
     )  # fmt: skip
     key = mix(seed, trees.question_key[q])
+    root_size = pool_size(trees, trees.question_start[q], root_pool)
     for t in range(trials):
         trial_key = mix(key, np.uint64(t))
+        draw_prefix(trial_key, root_size, min(most, root_size), room.places, room.swapped, room.root_draws)
         for b in range(len(budgets)):
-            end = beam_trial(trees, scores[0], q, budgets[b], widths[b], trial_key, root_pool, step_pool, room, tally)
+            end, tokens, critical = beam_trial(
+                trees, scores[0], q, budgets[b], widths[b], trial_key, root_pool, step_pool, room, tally
+            )
             if end == MISSING:
                 tally.missing[q, b] += 1
             elif end == EXHAUSTED:
@@ -166,8 +200,8 @@ def beam_question(
                         return
                     note(tally, q, b, s, value)
                 tally.supported[q, b] += 1
-                tally.tokens[q, b] += room.cost[0]
-                tally.critical[q, b] += room.cost[1]
+                tally.tokens[q, b] += tokens
+                tally.critical[q, b] += critical
 
 
 @kernel_parallel
@@ -177,4 +211,6 @@ def beam(
 ) -> None:  # fmt: skip
     """Replay `beam` on every question, each budget with its own width (at most the budget)."""
     for q in prange(len(trees.question_start) - 1):
-        beam_question(trees, scores, kinds, columns, q, budgets, widths, trials, seed, root_pool, step_pool, tally)
+        beam_question(
+            trees, scores, kinds, columns, np.int64(q), budgets, widths, trials, seed, root_pool, step_pool, tally
+        )

@@ -129,7 +129,7 @@ def revise(
     for q in prange(len(trees.question_start) - 1):
         for b in range(len(parallel)):
             revise_question(
-                trees, scores, kinds, columns, across, q, b, parallel[b], sequential[b], trials, seed, pool,
+                trees, scores, kinds, columns, across, np.int64(q), np.int64(b), parallel[b], sequential[b], trials, seed, pool,
                 chain_start, lengths, tally,
             )  # fmt: skip
 

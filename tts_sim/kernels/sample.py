@@ -92,7 +92,7 @@ def sample_question(
     key = mix(seed, trees.question_key[q])
     for t in range(trials):
         draw_prefix(mix(key, np.uint64(t)), pool, most, places, swapped, order)
-        b_stop, tokens, critical = 0, np.int64(0), np.int64(0)
+        b_stop, tokens, critical = np.int64(0), np.int64(0), np.int64(0)
         missing, exhausted = False, False
         i = 0
         for b in range(len(budgets)):
@@ -133,7 +133,7 @@ def sample(
 ) -> None:  # fmt: skip
     """Replay `sample` on every question; the scores of complete solutions must be there."""
     for q in prange(len(trees.question_start) - 1):
-        sample_question(trees, scores, kinds, columns, q, budgets, trials, seed, found, tally)
+        sample_question(trees, scores, kinds, columns, np.int64(q), budgets, trials, seed, found, tally)
 
 
 @kernel

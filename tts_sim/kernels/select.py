@@ -5,46 +5,41 @@ from __future__ import annotations
 import numpy as np
 
 from tts_sim.arrays import Float32s, Float64s, Int, Int32s, Tally, Trees
-from tts_sim.kernels._jit import kernel
+from tts_sim.kernels._jit import kernel_inlined
 
 MAJORITY, BEST, WEIGHTED, ORACLE = 0, 1, 2, 3
 
 
-@kernel
+@kernel_inlined
 def vote(trees: Trees, weights: Float32s, counted: bool, q: Int, rows: Int32s, num: Int, sums: Float64s) -> float:
     """Share of correct ones among the answers with the largest sum of weights (of counts, if `counted`).
 
     Candidates without an answer abstain; an empty vote is worth 0. NaN if a weight that is needed is not there.
+    Weights must not be negative: sums only grow, so the lead is known at once.
     `sums` is scratch with a place per answer of the question.
     """
     origin = trees.answer_start[q]
     for i in range(num):
         if trees.answer[rows[i]] >= 0:
             sums[trees.answer[rows[i]] - origin] = -1.0
+    highest, tied, correct = -1.0, 0, 0
     for i in range(num):
         if trees.answer[rows[i]] >= 0:
             a = trees.answer[rows[i]] - origin
             weight = 1.0 if counted else np.float64(weights[rows[i]])
             if weight != weight:
                 return np.nan
-            sums[a] = weight if sums[a] < 0.0 else sums[a] + weight
-    highest = -1.0
-    for i in range(num):
-        if trees.answer[rows[i]] >= 0:
-            highest = max(highest, sums[trees.answer[rows[i]] - origin])
-    tied = 0
-    correct = 0
-    for i in range(num):
-        if trees.answer[rows[i]] >= 0:
-            a = trees.answer[rows[i]] - origin
-            if sums[a] == highest:
+            before = sums[a]
+            sums[a] = max(before, 0.0) + weight
+            if sums[a] > highest:
+                highest, tied, correct = sums[a], 1, np.int64(trees.answer_correct[origin + a])
+            elif sums[a] == highest and before != highest:
                 tied += 1
-                correct += trees.answer_correct[origin + a]
-                sums[a] = -1.0
+                correct += np.int64(trees.answer_correct[origin + a])
     return correct / tied if tied else 0.0
 
 
-@kernel
+@kernel_inlined
 def best(trees: Trees, scores: Float32s, rows: Int32s, num: Int) -> float:
     """Share of correct ones among the candidates with the highest score; abstentions and NaN as in `vote`."""
     highest = -np.inf
@@ -65,7 +60,7 @@ def best(trees: Trees, scores: Float32s, rows: Int32s, num: Int) -> float:
     return correct / tied if tied else 0.0
 
 
-@kernel
+@kernel_inlined
 def any_correct(trees: Trees, rows: Int32s, num: Int) -> float:
     """1 if a candidate is correct, else 0."""
     for i in range(num):
@@ -74,21 +69,19 @@ def any_correct(trees: Trees, rows: Int32s, num: Int) -> float:
     return 0.0
 
 
-@kernel
+@kernel_inlined
 def worth(
     trees: Trees, scores: Float32s, kind: Int, column: Int, q: Int, rows: Int32s, num: Int, sums: Float64s
 ) -> float:
     """What one selection makes of the candidates rows[:num], in [0, 1]; NaN if a score is missing."""
-    if kind == MAJORITY:
-        return vote(trees, scores[column], True, q, rows, num, sums)
-    if kind == WEIGHTED:
-        return vote(trees, scores[column], False, q, rows, num, sums)
+    if kind == MAJORITY or kind == WEIGHTED:
+        return vote(trees, scores[column], kind == MAJORITY, q, rows, num, sums)
     if kind == BEST:
         return best(trees, scores[column], rows, num)
     return any_correct(trees, rows, num)
 
 
-@kernel
+@kernel_inlined
 def note(tally: Tally, q: Int, b: Int, s: Int, value: float) -> None:
     """Add the value of a supported trial; call before the trial is counted in `supported`."""
     if tally.supported[q, b] == 0:
@@ -99,7 +92,7 @@ def note(tally: Tally, q: Int, b: Int, s: Int, value: float) -> None:
         tally.squares[q, b, s] += shift * shift
 
 
-@kernel
+@kernel_inlined
 def want(tally: Tally, q: Int, row: Int, draw: Int) -> None:
     """List a draw that is missing, as far as there is room; count it always."""
     place = tally.wanted[q]

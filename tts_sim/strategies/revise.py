@@ -15,7 +15,7 @@ from tts_sim.forest import Forest
 from tts_sim.kernels import revise as kernels
 from tts_sim.kernels.levels import chain_lengths
 from tts_sim.selections import Best, Selection, Weighted
-from tts_sim.strategies.plan import Plan, refuse_kind, refuse_missing_scores, score_columns
+from tts_sim.strategies.plan import Plan, refuse_kind, refuse_missing_scores, refuse_short_pools, score_columns
 
 Across = Literal["hierarchical", "pooled", "last"]
 ACROSS: tuple[Across, ...] = ("hierarchical", "pooled", "last")
@@ -91,11 +91,12 @@ class Revise:
         return tally
 
     def missing(self, plan: Plan) -> Tally:
-        """List the next missing attempt of each of the chains 0 : P, at every budget."""
+        """List the next missing attempt of each of the chains 0 : P. Raises CacheExhausted for more than the pool."""
         refuse_kind(plan.forest, self.kind, str(self))
+        shapes = [self.shape_at(budget) for budget in plan.budgets]
+        refuse_short_pools(plan.forest, plan.forest.root_pools(), max(parallel for parallel, _ in shapes), "chains")
         tally = new_tally(len(plan.forest.question_ids), 1, 1, plan.room)
-        shapes = _columns([self.shape_at(budget) for budget in plan.budgets])
-        kernels.missing_attempts(plan.forest.trees, *shapes, _pool(plan.forest), tally)
+        kernels.missing_attempts(plan.forest.trees, *_columns(shapes), _pool(plan.forest), tally)
         return tally
 
 

@@ -1,0 +1,40 @@
+"""What is not loaded before it is needed: `tts-sim --help` and `import tts_sim` answer at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("numba", "numpy", "polars", "duckdb", "altair", "torch", "transformers", "scipy", "pyarrow", "math_verify")
+ROOT = Path(__file__).parents[1]
+
+
+def loaded_by(code: str) -> list[str]:
+    """The heavy modules that a fresh process has loaded after `code`."""
+    code = f"import sys\n{code}\nprint('loaded:', *[m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return done.stdout.splitlines()[-1].split()[1:]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["replay", "--help"], ["generate", "--help"], ["generate", "sample", "--help"], ["nonsense"]],
+)
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    run = f"""
+import tts_sim.cli.main as command
+sys.argv = ["tts-sim", *{arguments!r}]
+try:
+    command.main()
+except SystemExit as ended:
+    assert ended.code == {2 if arguments == ["nonsense"] else 0}, ended.code
+"""
+    assert loaded_by(run) == []
+
+
+def test_importing_the_library_loads_nothing_heavy() -> None:
+    assert loaded_by("import tts_sim; dir(tts_sim)") == []
+    assert "torch" not in loaded_by("import tts_sim; tts_sim.replay, tts_sim.open_cache")
