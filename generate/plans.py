@@ -101,8 +101,8 @@ def staircase(longest: int, spare: int = 2) -> tuple[int, ...]:
     """Planned lengths of revision chains i = 1 … spare·longest: min(longest, ⌊spare·longest/i⌋).
 
     With them every split parallel × sequential = longest finds at least `spare` times the chains it needs, for
-    about spare·longest·(1 + ln longest) attempts instead of spare·longest². Lengths are fixed by index, never by content, so the
-    chains long enough for a split are i.i.d.
+    about spare·longest·(1 + ln longest) attempts instead of spare·longest². Lengths are fixed by index, never by
+    content, so the chains long enough for a split are i.i.d.
     """
     return tuple(min(longest, spare * longest // i) for i in range(1, spare * longest + 1))
 

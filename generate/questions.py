@@ -12,7 +12,7 @@ _COLUMNS = {"question_id": str, "prompt": str, "gold": str, "level": int, "subje
 
 
 def read_questions(path: str) -> pl.DataFrame:
-    """The questions of a JSONL file, one object a line with question_id, prompt, gold and maybe level, subject, dataset.
+    """The questions of a JSONL file; each line an object with question_id, prompt, gold, maybe level, subject, dataset.
 
     Raises ValueError that names file and line for anything else.
     """

@@ -40,7 +40,7 @@ class Path(NamedTuple):
 
 
 class RevisionContext(NamedTuple):
-    """How earlier attempts enter the prompt of the next: the latest `most`, each closed by `separator`, then the question."""
+    """How earlier attempts enter the next prompt: the latest `most`, each closed by `separator`, then the question."""
 
     separator: str
     most: int
@@ -159,7 +159,7 @@ class Recorder:
                 self.next_node += 1
         scores: list[tuple[str, int, str, float]] = []
         for verifier in self.verifiers:
-            for node_id, steps, values in zip(first_nodes, sampled, verifier.score(solutions), strict=True):
+            for node_id, values in zip(first_nodes, verifier.score(solutions), strict=True):
                 scores += [
                     (self.run_id, node_id + place, verifier.verifier_id, value) for place, value in enumerate(values)
                 ]

@@ -89,7 +89,8 @@ def build_recorder(
     """The recorder of a run, with its models loaded; `questions` are entered first (those that are there must agree).
 
     `model_facts` (pretraining_tokens, finetuning_tokens) go into the cache's table of models.
-    Relative model directories are looked for in the working directory, then in `models_in` (default: the cache's folder).
+    Relative model directories are looked for in the working directory, then in `models_in` (default: the folder of
+    the cache).
     """
     from generate.samplers.transformers import load_sampler
     from generate.verifiers.token_classifier import load_token_classifier

@@ -24,7 +24,9 @@ WITH RECURSIVE up AS (
     SELECT bottom, above.node_id, above.parent_id, above.question_id, above.text, up.stop, height + 1
     FROM up JOIN nodes AS above ON above.run_id = $run AND above.node_id = up.parent_id
 )
-SELECT bottom, any_value(question_id), list(node_id ORDER BY height DESC), list(text ORDER BY height DESC), any_value(stop)
+SELECT
+    bottom, any_value(question_id),
+    list(node_id ORDER BY height DESC), list(text ORDER BY height DESC), any_value(stop)
 FROM up GROUP BY bottom ORDER BY bottom
 """
 
@@ -38,7 +40,7 @@ def score_run(
     revisions: RevisionContext | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """Scores every node of the run that the verifier has not scored; the number of new scores. Resumes where it ended."""
+    """Scores every node of the run that the verifier has not scored; returns how many. Resumes where it ended."""
     known = cache.frame("SELECT verifier_id FROM verifiers")["verifier_id"].to_list()
     if verifier.verifier_id not in known:
         cache.append(verifiers=pl.DataFrame({"verifier_id": [verifier.verifier_id], "kind": [verifier.kind]}))

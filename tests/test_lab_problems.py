@@ -42,13 +42,13 @@ def test_drawing_is_deterministic_and_splits_are_disjoint() -> None:
 
 def test_revision_prompt_keeps_the_four_latest() -> None:
     assert revision_prompt("1+1\n", []) == "1+1\n"
-    assert revision_prompt("q\n", list("abcde")) == "q\nb<next>c<next>d<next>e<next>"
+    assert revision_prompt("q\n", list("abcde")) == "b<next>c<next>d<next>e<next>q\n"
 
 
 def test_tokens_do_not_depend_on_where_a_text_is_cut() -> None:
     tokenizer = build_tokenizer()
     text = revision_prompt("960+75*9\n", ["+75=035\n*9=315", "+75=135"])
     whole = tokenizer(text)["input_ids"]
-    pieces = ["960+75", "*9\n+7", "5=035\n*9=315<next>+75=135", "<next>"]
+    pieces = ["+75=0", "35\n*9=315<next>+7", "5=135<next>", "960+75*9\n"]
     assert whole == [index for piece in pieces for index in tokenizer(piece)["input_ids"]]
     assert tokenizer.decode(whole) == text

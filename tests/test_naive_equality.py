@@ -57,6 +57,19 @@ def test_random_trees(seed: int, recorded: bool, holes: bool, continuous: bool) 
     assert_equal(case, TREE_SPECS, [n for n in (1, 2, 4, 7, 8) if n <= pool], 6, seed)
 
 
+@pytest.mark.parametrize(("distinct", "recorded"), [(True, True), (False, False)])
+def test_hundreds_of_candidates(distinct: bool, recorded: bool) -> None:
+    """Beyond a few hundred candidates beams are ranked by a heap, whether scores tie or not."""
+    grower = forests.Grower()
+    for draw in range(300):
+        first = grower.add(None, draw, 3, (draw * 37 % 300) / 512 if distinct else draw % 3 / 4)
+        for place in range(3):
+            grower.add(first, place, 1 + place, (draw * 7 + place) % 64 / 64, answer="ABCD"[(draw + 3 * place) % 4])
+    pools = (300, 3) if recorded else (None, None)
+    case = forests.Case("wide", [grower.question("wide")], "steps", *pools)
+    assert_equal(case, [f"beam(width={width})+weighted" for width in (1, 2, 3)], [256, 257, 300], 2, 11)
+
+
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6), recorded=st.booleans())
 def test_random_chains(seed: int, recorded: bool) -> None:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from cache import create_cache, open_cache
 from cache.check import violations
 from generate.cli import app
+from generate.live import compare_live
 from generate.plans import Chains, Demand, Greedy, flat, staircase
 from generate.runs import build_recorder, fulfil, start_run
 from generate.settings import RunSettings, VerifierSettings
@@ -149,8 +150,8 @@ def test_a_run_cannot_go_on_with_other_settings(tmp_path: Path, models: tuple[st
 def command(path: Path, models: tuple[str, str], questions_file: str) -> list[str]:
     return [
         "sample", str(path), "--model", models[0], "--verifier", models[1], "--questions", questions_file, "-n", "150",
-        "--delimiter", "\\n", "--temperature", "1.0", "--max-tokens", "20", "--answer", "final-number", "--grader", "exact",
-        "--batch-rows", "16", "--device", "cpu",
+        "--delimiter", "\\n", "--temperature", "1.0", "--max-tokens", "20", "--answer", "final-number",
+        "--grader", "exact", "--batch-rows", "16", "--device", "cpu",
     ]  # fmt: skip
 
 
@@ -161,7 +162,7 @@ def stamp(path: Path) -> list[tuple[int, int]]:
 
 
 def test_kill_at_random_moments_then_resume(tmp_path: Path, models: tuple[str, str]) -> None:
-    """SIGKILL while batches are being committed; what is there is always sound, and in the end the same as undisturbed."""
+    """SIGKILL while batches are committed: what is there is always sound, and in the end the same as undisturbed."""
     file = write_questions(tmp_path / "questions.jsonl")
     undisturbed, killed = tmp_path / "undisturbed.duckdb", tmp_path / "killed.duckdb"
     environment = os.environ | {"TTS_SIM_COMMIT_DRAWS": "2", "OMP_NUM_THREADS": "1"}
@@ -184,7 +185,7 @@ def test_kill_at_random_moments_then_resume(tmp_path: Path, models: tuple[str, s
         kills += process.wait() == -signal.SIGKILL
     assert kills >= KILLS // 2  # the rest may have come to their end
     with open_cache(killed) as cache:
-        assert 0 < len(cache.table("nodes"))
+        assert len(cache.table("nodes")) > 0
     assert CliRunner().invoke(app, command(killed, models, file), catch_exceptions=False).exit_code == 0
     with open_cache(killed) as cache:
         assert violations(cache) == []
@@ -226,3 +227,17 @@ def test_demand_file_fill_and_score_by_command(tmp_path: Path, models: tuple[str
     with open_cache(path) as cache:
         wide = cache.table("scores").pivot("verifier_id", index="node_id", values="score")
         assert (wide["prm"] - wide["again"]).abs().max() < 1e-5  # type: ignore[operator]
+
+
+def test_a_live_run_is_held_against_the_replay(tmp_path: Path, models: tuple[str, str]) -> None:
+    path = tmp_path / "run.duckdb"
+    with create_cache(path) as cache:
+        recorder = build_recorder(cache, settings(models), questions=questions(tmp_path), device="cpu")
+        fulfil(cache, recorder, [flat(8), Demand(STRATEGIES, (4,), trials=3, seed=0)])
+    with open_cache(path) as cache:
+        row = compare_live(cache, STRATEGIES[0], 4, seed=1, device="cpu").row(0, named=True)
+        assert row["supported"] == 1 and row["num_questions"] == 4 and row["replay_trials"] == 3
+        assert row["ci_low"] <= row["difference"] <= row["ci_high"]
+        assert row["difference"] == pytest.approx(row["live"] - row["replayed"])
+        with pytest.raises(ValueError, match="the cache's own"):
+            compare_live(cache, STRATEGIES[0], 4, seed=0, device="cpu")

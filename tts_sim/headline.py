@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 import polars as pl
 
 from cache import Cache
@@ -16,14 +13,6 @@ from tts_sim.replay import replay
 SAMPLING = ("sample+majority", "sample+best", "sample+weighted", "sample+oracle")
 TREES = ("beam(width=4)+weighted", "beam(width=sqrt)+weighted")
 REVISIONS = ("revise(sequential=4)+weighted", "revise(sequential=4)+majority")
-
-
-class Question(NamedTuple):
-    """Strategies that are asked of runs of one kind, and their budgets."""
-
-    kind: str
-    strategies: Sequence[str]
-    budgets: Sequence[int]
 
 
 def headline_outcomes(cache: Cache, *, seed: int = 0) -> Outcomes:
@@ -39,8 +28,8 @@ def headline_outcomes(cache: Cache, *, seed: int = 0) -> Outcomes:
             parts.append(replay(forest, TREES, noted, seed=seed))
     if "revisions" in kinds:
         forest = load_forest(cache, kind="revisions")
-        longest = int(forest.root_pools().min()) // 2
-        parts.append(replay(forest, REVISIONS, powers_of_two(4, longest), seed=seed))
+        most = int(forest.root_pools().min())
+        parts.append(replay(forest, REVISIONS, powers_of_two(4, most), seed=seed))
     return combine(parts)
 
 

@@ -45,8 +45,8 @@ def headline_report(outcomes: Outcomes, path: str | Path) -> Path:
             Section("Accuracy by budget", read, accuracy_by_budget(overall)),
             Section(
                 "Accuracy by budget and difficulty",
-                "Fifths of the questions by pass@1 of the base model (oracle difficulty; the same samples are evaluated, "
-                "so the bins lean a little towards the samples at hand). " + read,
+                "Fifths of the questions by pass@1 of the base model (oracle difficulty; the same samples are "
+                "evaluated, so the bins lean a little towards the samples at hand). " + read,
                 accuracy_by_budget(split, by="difficulty"),
             ),
             Section(

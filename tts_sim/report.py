@@ -74,8 +74,7 @@ def _bundle() -> str:
     import vl_convert
     from altair.utils._importers import vl_version_for_vl_convert
 
-    bundle: str = vl_convert.javascript_bundle(None, vl_version=vl_version_for_vl_convert())
-    return bundle
+    return str(vl_convert.javascript_bundle(vl_version=vl_version_for_vl_convert()))  # type: ignore[call-arg]
 
 
 def _table(frame: pl.DataFrame) -> str:

@@ -35,7 +35,7 @@ def mean_by(keys: Iterable[int], values: Iterable[float]) -> dict[str, float]:
 
 
 def sampling_figures(problems: Sequence[Problem], texts: Sequence[Sequence[str | None]]) -> Figures:
-    """pass@1 and coverage over the given samples, overall, by level, and how many questions lie in each fifth of pass@1."""
+    """pass@1 and coverage of the given samples, overall and by level; the number of questions by fifth of pass@1."""
     correct = [[is_correct(problem, text) for text in row] for problem, row in zip(problems, texts, strict=True)]
     rates = [float(np.mean(row)) for row in correct]
     levels = [problem.level for problem in problems]
@@ -52,7 +52,10 @@ def sampling_figures(problems: Sequence[Problem], texts: Sequence[Sequence[str |
 def scoring_figures(
     questions: Sequence[int], levels: Sequence[int], scores: Sequence[float], correct: Sequence[bool]
 ) -> Figures:
-    """How well scores tell right from wrong: accuracy at .5, calibration by tenth, and the AUC within questions of mixed outcome."""
+    """How well scores tell right from wrong.
+
+    Accuracy at .5, calibration by tenth, and the AUC within questions of mixed outcome.
+    """
     question, score, label = np.asarray(questions), np.asarray(scores), np.asarray(correct, dtype=bool)
     areas, pairs, area_levels = [], [], []
     for key in np.unique(question):
@@ -100,7 +103,7 @@ def score_flat(
 
 
 def chain_figures(problems: Sequence[Problem], chains: Sequence[Sequence[str]], attempts: int) -> Figures:
-    """pass@1 by attempt (a missing attempt is wrong) and how often a revision breaks a right answer or mends a wrong one."""
+    """pass@1 by attempt (a missing one is wrong); how often a revision breaks a right answer or mends a wrong one."""
     each = len(chains) // len(problems)
     correct = np.zeros((len(chains), attempts), dtype=bool)
     for row, chain in enumerate(chains):
@@ -114,7 +117,10 @@ def chain_figures(problems: Sequence[Problem], chains: Sequence[Sequence[str]], 
 
 
 def chain_judgements(problems: Sequence[Problem], chains: Sequence[Sequence[str]]) -> list[tuple[int, Judged]]:
-    """(question, attempt in its context with whether it is right) for every attempt; the values before the last step are ignored."""
+    """(question, attempt in its context, judged right or wrong) for every attempt.
+
+    Steps before the last have the value `IGNORE`.
+    """
     each = len(chains) // len(problems)
     judged = []
     for row, chain in enumerate(chains):

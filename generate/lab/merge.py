@@ -13,7 +13,7 @@ from cache import Cache, create_cache, open_cache
 def merge_caches(parts: Sequence[Path], target: Path) -> None:
     """Writes `target` anew from caches with different runs; equal answers of a question become one row.
 
-    Answers are numbered by first appearance over the parts in the order given. The target appears only when it is whole.
+    Answers are numbered by first appearance over the parts as ordered. The target appears only when it is whole.
     Raises CacheInvalid if a question, model or verifier has other content in another part.
     """
     partial = target.with_name(f".{target.name}.partial")

@@ -45,6 +45,9 @@ class Preset:
     judged_rollouts: int
     graded_problems: int
     graded_solutions: int
+    refined_fit: Fit
+    refined_problems: int
+    refined_solutions: int
     reviser_fit: Fit
     reviser_problems: int
     reviser_samples: int
@@ -70,6 +73,9 @@ PRESETS = {
         judged_rollouts=2,
         graded_problems=12,
         graded_solutions=2,
+        refined_fit=Fit(5, 1000, 1e-3),
+        refined_problems=8,
+        refined_solutions=2,
         reviser_fit=Fit(10, 1000, 1e-3),
         reviser_problems=8,
         reviser_samples=4,
@@ -93,6 +99,9 @@ PRESETS = {
         judged_rollouts=4,
         graded_problems=8000,
         graded_solutions=4,
+        refined_fit=Fit(1500, 5000, 1.5e-3),
+        refined_problems=24_000,
+        refined_solutions=2,
         reviser_fit=Fit(1600, 5000, 2e-3),
         reviser_problems=3000,
         reviser_samples=12,
@@ -116,6 +125,9 @@ PRESETS = {
         judged_rollouts=8,
         graded_problems=100_000,
         graded_solutions=4,
+        refined_fit=Fit(10_000, 16_000, 1e-3),
+        refined_problems=200_000,
+        refined_solutions=2,
         reviser_fit=Fit(4000, 16_000, 1e-3),
         reviser_problems=10_000,
         reviser_samples=64,

@@ -35,8 +35,8 @@ class LabReport:
 def train_lab(out: Path, *, preset: str = "small", device: str = "cpu", seed: int = 0, progress: Progress) -> LabReport:
     """Train base, prm, large, reviser and orm into `out/<name>/`; stages that are there already are kept.
 
-    On a CPU with two cores `large` trains in a process of its own beside the others. A stage appears under its name only
-    when it is complete, so a killed run resumes with the stages it had finished.
+    On a CPU with two cores `large` trains in a process of its own beside the others. A stage appears under its name
+    only when it is complete, so a killed run resumes with the stages it had finished.
     Raises ValueError for an unknown preset.
     """
     if preset not in PRESETS:

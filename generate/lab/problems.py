@@ -14,7 +14,8 @@ Split = Literal["train", "validation", "test"]
 
 MODULUS = 1000
 LARGEST_FACTOR = 29
-TEMPERATURE = 2.2  # base and reviser: high, so that a model that knows its arithmetic slips
+TEMPERATURE = 2.2  # of the base: high, so that a model that knows its arithmetic slips
+REVISER_TEMPERATURE = 1.5  # its first attempts are then about as often right as the base's samples
 LARGE_TEMPERATURE = 1.0
 TEST_MIX = {1: 80, 2: 70, 3: 60, 4: 60, 5: 50, 6: 40, 7: 40, 8: 40, 9: 15, 10: 15, 11: 15, 12: 15}
 TEST_LEVELS = tuple(level for level, count in TEST_MIX.items() for _ in range(count))

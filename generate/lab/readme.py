@@ -32,15 +32,16 @@ def write_readme(cache: Cache, stages: Mapping[str, Mapping[str, Any]], out: Pat
     lines = [
         "# The shipped sample: the lab's cache",
         "",
-        f"Made by `{command}` (this page too), on {hardware()}. Nothing in it was downloaded or written by hand: problems, "
-        "five small models trained from scratch, and everything they said.",
+        f"Made by `{command}` (this page too), on {hardware()}. Nothing in it was downloaded or written by hand: "
+        "problems, five small models trained from scratch, and everything they said.",
         "",
-        "Problems: left-to-right chains of + − × mod 1000, one operation a line; the level is the number of operations. "
-        f"{len(cache.table('questions'))} test questions, held out from training by hash and chosen by a pilot whose "
-        "samples were thrown away, so that they spread over the whole range of difficulty. The base and the revision "
-        f"model sample at temperature {TEMPERATURE}, the large model at {LARGE_TEMPERATURE}. Trees support {', '.join(STRATEGIES)} at budgets "
-        f"{', '.join(map(str, size.budgets))} for seed {seed} and {size.trials} trials; revision chains follow the "
-        f"staircase for parallel × sequential = {size.longest_chain}.",
+        "Problems: left-to-right chains of + − × mod 1000, one operation a line; the level is the number of "
+        f"operations. {len(cache.table('questions'))} test questions, held out from training by hash and chosen by a "
+        "pilot whose samples were thrown away, so that they spread over the whole range of difficulty. The base and "
+        f"the revision model sample at temperature {TEMPERATURE}, the large model at {LARGE_TEMPERATURE}. "
+        f"Trees support {', '.join(STRATEGIES)} at budgets {', '.join(map(str, size.budgets))} "
+        f"for seed {seed} and {size.trials} trials; revision chains follow the staircase for "
+        f"parallel × sequential = {size.longest_chain}.",
         "",
         "| run | kind | nodes | solutions | tokens |",
         "|---|---|---:|---:|---:|",

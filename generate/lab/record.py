@@ -22,6 +22,7 @@ from generate.lab.problems import (
     LARGE_TEMPERATURE,
     MAX_CONTEXT_ATTEMPTS,
     NEXT_ATTEMPT,
+    REVISER_TEMPERATURE,
     TEMPERATURE,
     Problem,
 )
@@ -141,7 +142,7 @@ def run_settings(size: Size, seed: int) -> tuple[RunSettings, ...]:
             "revise",
             kind="revisions",
             model="reviser",
-            temperature=TEMPERATURE,
+            temperature=REVISER_TEMPERATURE,
             root_pool=size.longest_chain,
             step_pool=1,
             separator=NEXT_ATTEMPT,

@@ -8,36 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
-from transformers.cache_utils import Cache, DynamicLayer
 
 from generate.lab.problems import DELIMITER, Problem, extract_answer
-
-
-class BufferLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """A cache layer that writes into one buffer; growing by concatenation copied everything at each token."""
-
-    def __init__(self, capacity: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.capacity = capacity
-        self.length = 0
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
-    ) -> tuple[Tensor, Tensor]:
-        rows, heads, new, size = key_states.shape
-        if not self.is_initialized:
-            self.dtype, self.device = key_states.dtype, key_states.device
-            self.keys = key_states.new_empty((rows, heads, self.capacity, size))
-            self.values = torch.empty_like(self.keys)
-            self.is_initialized = True
-        assert self.keys is not None and self.values is not None
-        self.keys[:, :, self.length : self.length + new] = key_states
-        self.values[:, :, self.length : self.length + new] = value_states
-        self.length += new
-        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
-
-    def get_seq_length(self) -> int:
-        return self.length
+from generate.samplers.buffer_cache import buffer_cache
 
 
 @torch.inference_mode()
@@ -50,11 +23,10 @@ def continue_batch(
     max_new_tokens: int,
     generator: torch.Generator,
 ) -> list[list[int]]:
-    """`copies` sampled continuations of each row of `prompt_ids` (rows, length), row by row, eos included if reached."""
+    """`copies` sampled continuations of each row of `prompt_ids` (rows, length), in row order, with eos if reached."""
     eos = int(model.config.eos_token_id)  # type: ignore[arg-type]
-    rows, length = prompt_ids.shape
-    layers = [BufferLayer(length + max_new_tokens) for _ in range(model.config.num_hidden_layers)]
-    cache = Cache(layers=list(layers))
+    rows = len(prompt_ids)
+    cache = buffer_cache(model.config.num_hidden_layers)
     logits = model(input_ids=prompt_ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
     cache.batch_repeat_interleave(copies)
     logits = logits.repeat_interleave(copies, dim=0)

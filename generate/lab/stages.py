@@ -1,4 +1,4 @@
-"""The five stages: draw problems, make training data with the models at hand, fit, and measure on validation problems."""
+"""The five stages: draw problems, make training data with the models at hand, fit, measure on validation problems."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from generate.lab.evaluation import (
     score_flat,
 )
 from generate.lab.models import Fit, Preset, Shape, build_base
-from generate.lab.problems import MAX_NEW_TOKENS, TEMPERATURE, TEST_LEVELS, Problem, draw_problems
+from generate.lab.problems import MAX_NEW_TOKENS, REVISER_TEMPERATURE, TEMPERATURE, TEST_LEVELS, Problem, draw_problems
 from generate.lab.rollouts import sample_texts
 from generate.lab.train_base import fit_language_model, reference_stream
 from generate.lab.train_reviser import revision_examples, sample_chains
@@ -64,15 +64,43 @@ class Workshop:
                 seed=self.seed,
             )
             self.progress(f"prm: {len(judged)} solutions judged")
-        model, loss = self.fit_classifier(
-            base, [example_of(item, self.tokenizer) for item in judged], preset.process_fit, "prm"
-        )
+        examples = [example_of(item, self.tokenizer) for item in judged]
+        model, loss = self.fit_classifier(base, examples, preset.process_fit, "prm")
+        loss = self.refine(model, base, examples)
         problems, texts = self.validation_samples(base)
         return model, {
             "loss": loss,
             "num_examples": float(len(judged)),
             **score_flat(model, self.tokenizer, problems, texts),
         }
+
+    def refine(self, model: LlamaForTokenClassification, base: LlamaForCausalLM, examples: list[Example]) -> float:
+        """The loss after a second fit, with fresh graded solutions beside the first ones, at a lower rate.
+
+        Six epochs over the first ones alone left the verifier at a within-question AUC of .797. With the base's layers
+        thawed, the loss rose from .31 to .64 within 200 updates and did not come back soon.
+        """
+        preset = self.preset
+        graded = judge_solutions(
+            base,
+            self.tokenizer,
+            draw_problems(preset.refined_problems, seed=self.seed + 6, levels=TEST_LEVELS),
+            solutions=preset.refined_solutions,
+            rollouts=0,
+            temperature=TEMPERATURE,
+            max_new_tokens=MAX_NEW_TOKENS,
+            seed=self.seed + 6,
+        )
+        self.progress(f"prm: {len(graded)} more solutions graded")
+        return fit_verifier(
+            model,
+            examples + [example_of(item, self.tokenizer) for item in graded],
+            frozen_layers=base.config.num_hidden_layers + 1,
+            fit=preset.refined_fit,
+            seed=self.seed + 6,
+            progress=self.progress,
+            label="prm, refined",
+        )
 
     def reviser(self, base: LlamaForCausalLM) -> tuple[LlamaForCausalLM, Figures]:
         """The base, fine-tuned on wrong solutions followed by a right one.
@@ -101,7 +129,7 @@ class Workshop:
         return base, {"loss": loss, **chain_figures(problems, self.chains(base, problems), preset.chain_attempts)}
 
     def outcome_verifier(self, reviser: LlamaForCausalLM) -> tuple[LlamaForTokenClassification, Figures]:
-        """The reviser's layers with a comparator on top, fitted to whether its own attempts are right, their history in view."""
+        """The reviser's layers with a comparator on top, fitted to whether its attempts, seen in context, are right."""
         preset = self.preset
         problems = draw_problems(preset.chain_problems, seed=self.seed + 4, levels=TEST_LEVELS)
         judged = chain_judgements(problems, self.chains(reviser, problems))
@@ -156,7 +184,7 @@ class Workshop:
             problems,
             chains=self.preset.chain_count,
             attempts=self.preset.chain_attempts,
-            temperature=TEMPERATURE,
+            temperature=REVISER_TEMPERATURE,
             max_new_tokens=MAX_NEW_TOKENS,
             seed=self.seed,
         )

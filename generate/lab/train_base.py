@@ -1,4 +1,4 @@
-"""The base and the large model: next-token prediction on reference solutions, never the same problem twice by intent."""
+"""The base and the large model: next-token prediction on reference solutions; no problem comes twice by intent."""
 
 from __future__ import annotations
 

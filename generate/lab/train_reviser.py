@@ -39,7 +39,8 @@ def revision_examples(
     """`examples_each` wrong-to-right sequences of each problem, from `samples` solutions of the base.
 
     0 to 4 (uniform) wrong solutions, the last one the closest to the right one by edit distance, then the right one: a
-    correct sample where there is one, else the reference. Only the right one is a target. Source: Snell et al. 2024 §6.1.
+    correct sample where there is one, else the reference. Only the right one is a target.
+    Source: Snell et al. 2024 §6.1.
     """
     random = np.random.default_rng(seed)
     sampled = sample_texts(
@@ -81,7 +82,7 @@ def sample_chains(
     max_new_tokens: int,
     seed: int,
 ) -> list[list[str]]:
-    """For each problem `chains` chains of up to `attempts` attempts, in problem order; a chain ends early when an attempt is unfinished."""
+    """`chains` chains of up to `attempts` attempts for each problem, in order; an unfinished attempt ends its chain."""
     prompts = [problem.prompt for problem in problems for _ in range(chains)]
     written: list[list[str]] = [[] for _ in prompts]
     open_chains = list(range(len(prompts)))

@@ -1,4 +1,4 @@
-"""Verifiers of the lab: the base's layers with fresh ones on top, so that a prediction can be held against what came."""
+"""Verifiers of the lab: the base's layers with fresh ones on top, to hold a prediction against what came."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from generate.lab.training import IGNORE, Example, build_optimizers, endless, tr
 
 @dataclass(frozen=True)
 class Judged:
-    """A finished solution after its context, and the value of each of its steps (the last one's: whether it is right)."""
+    """A finished solution after its context, and the value of each step; the last one's is whether it is right."""
 
     context: str
     solution: str
@@ -39,7 +39,8 @@ def judge_solutions(
 ) -> list[Judged]:
     """`solutions` samples of each problem with Monte Carlo step values: the share of `rollouts` that end right.
 
-    With `rollouts` 0 the values of all but the last step are `IGNORE`. Unfinished samples are left out; unfinished rollouts count as wrong.
+    With `rollouts` 0 the values of all but the last step are `IGNORE`. Unfinished samples are left out; unfinished
+    rollouts count as wrong.
     """
     limits = [max_new_tokens] * len(problems)
     sampled = sample_texts(
@@ -83,7 +84,7 @@ def judge_solutions(
 
 
 def example_of(judged: Judged, tokenizer: PreTrainedTokenizerFast) -> Example:
-    """The token sequence with each step's value on every token of the step; only the last token's score is read later."""
+    """The token sequence with each step's value on all its tokens; only the last token's score is read later."""
     context: list[int] = tokenizer(judged.context)["input_ids"]
     ids, targets = list(context), [IGNORE] * len(context)
     steps = judged.solution.split(DELIMITER)
@@ -105,13 +106,14 @@ def fit_verifier(
     progress: Callable[[str], None],
     label: str,
 ) -> float:
-    """The final loss of binary cross-entropy on soft targets; the copied layers and the comparator stay as they are."""
+    """The final loss of binary cross-entropy on soft targets; the first `frozen_layers` stay as they are."""
 
     def loss_of(ids: Tensor, targets: Tensor) -> Tensor:
         logits = model(input_ids=ids, use_cache=False).logits[..., 0]
         known = targets != IGNORE
         return functional.binary_cross_entropy_with_logits(logits[known], targets[known])
 
+    model.requires_grad_(True)
     model.model.embed_tokens.requires_grad_(False)
     model.model.layers[:frozen_layers].requires_grad_(False)
     optimizers = build_optimizers(model, rate=fit.rate)

@@ -56,7 +56,7 @@ def worth(cache: Cache) -> dict[str, Any]:
 
 
 def within_question_auc(cache: Cache) -> tuple[float, float, int]:
-    """(mean over questions, pooled over pairs, number of questions) for the base run's flat samples; ties count half."""
+    """(mean over questions, pooled over pairs, number of questions) of the base run's flat samples; ties count half."""
     rows = cache.frame(
         "SELECT question_id, coalesce(correct, false) AS correct, score FROM paths "
         "JOIN nodes USING (run_id, question_id, node_id) JOIN scores USING (run_id, node_id) "

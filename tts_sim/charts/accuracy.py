@@ -75,10 +75,8 @@ def accuracy_by_budget(
     layers = alt.layer(band, line, point)
     if by is None:
         return layers.properties(data=data, width=width, height=height)
-    return (
-        layers.properties(width=width // 2 - 40, height=height // 2)
-        .facet(
-            facet=alt.Facet(f"{by}:O", title=f"{by} (1 is easiest)" if by == "difficulty" else by), columns=2, data=data
-        )
-        .resolve_scale(y="shared")
-    )
+    title = "difficulty (1 is easiest)" if by == "difficulty" else by
+    panels = layers.properties(width=width // 2 - 40, height=height // 2)
+    chart = panels.facet(facet=alt.Facet(f"{by}:O", title=title), columns=2, data=data)
+    shared: alt.FacetChart = chart.resolve_scale(y="shared")
+    return shared

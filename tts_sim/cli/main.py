@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
 
+from generate.cli import app as generate
 from tts_sim.cli.check import check
 from tts_sim.cli.demand import demand
 from tts_sim.cli.demo import demo
-from generate.cli import app as generate
 from tts_sim.cli.import_ import import_
 from tts_sim.cli.info import info
 from tts_sim.cli.replay import replay
@@ -34,14 +35,54 @@ app.add_typer(generate, name="generate")
 
 
 def main() -> None:
-    """Runs the command line; a bad argument or a TtsSimError ends it with one line and exit status 1."""
+    """Runs the command line and exits: 0 done, 1 an error (said in one line), 2 wrong usage, 130 interrupted.
+
+    A reader of stdout that has gone (`tts-sim … | head`) is no error: the command ends there, quietly.
+    """
     from cache.errors import TtsSimError
 
+    status = 0
+    try:
+        status = _run()
+        print(end="", flush=True)  # so that a closed pipe or a full disk is met here, not as the interpreter ends
+    except BrokenPipeError:
+        pass
+    except KeyboardInterrupt:
+        status = _say("interrupted", status=130)
+    except (TtsSimError, ValueError) as error:
+        status = _say(error, status=1)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        status = _say(where + " ".join((error.strerror or str(error)).split()), status=1)
+    _give_up_unwritable()
+    sys.exit(status)
+
+
+def _run() -> int:
+    """Exit status of the command; raises a closed pipe and Ctrl-C, which typer, rich and DuckDB disguise."""
     try:
         app()
-    except (TtsSimError, ValueError) as error:
-        print(f"tts-sim: {error}", file=sys.stderr)
-        sys.exit(1)
-    except BrokenPipeError:  # `tts-sim … | head`: the reader has gone, and nothing is wrong
-        sys.stderr.close()
-        sys.exit(0)
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):
+            raise ended.__context__ from None
+        if ended.code == 130:
+            raise KeyboardInterrupt from None
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":  # what DuckDB makes of Ctrl-C
+            raise KeyboardInterrupt from None
+        raise
+    return 0
+
+
+def _say(message: object, *, status: int) -> int:
+    print(f"tts-sim: {message}", file=sys.stderr)
+    return status
+
+
+def _give_up_unwritable() -> None:
+    """Turns stdout to nowhere if it cannot take what is left: the interpreter would try, and complain, once more."""
+    try:
+        print(end="", flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -13,7 +13,7 @@ from tts_sim.kernels.draws import TIE, cached_child, child_key, draw_prefix, mix
 from tts_sim.kernels.select import note, want, worth
 
 MAX_ROUNDS = 40
-FEW = 48  # up to here sorting by insertion is faster than a heap
+FEW = 256  # up to here counting is faster than a heap
 SUPPORTED, MISSING, EXHAUSTED, UNSCORED = 0, 1, 2, 3
 
 
@@ -25,6 +25,7 @@ class Room(NamedTuple):
     sender: Int32s
     draw: Int32s
     score: Float32s
+    tie: UInt64s  # uniform keys that break ties; filled in where there are some
     order: Int32s  # places of active candidates: those kept, in rank order, or a heap of all
     kept_row: Int32s  # candidates that send children in this round
     kept_key: UInt64s
@@ -41,38 +42,37 @@ def goes_before(room: Room, i: Int, j: Int) -> Int:
     """Whether active candidate i ranks before j: by score, then by a uniform key."""
     if room.score[i] != room.score[j]:
         return room.score[i] > room.score[j]
-    first = child_key(room.kept_key[room.sender[i]], room.draw[i])
-    second = child_key(room.kept_key[room.sender[j]], room.draw[j])
-    return mix(first, TIE) < mix(second, TIE)
+    return room.tie[i] < room.tie[j]
 
 
 @kernel_inlined
-def rank_few(room: Room, num: Int, kept: Int) -> None:
-    """Write the places of the `kept` best of `num` active candidates, in rank order, into `order`."""
-    order = room.order
-    filled = 0
+def rank_distinct(room: Room, num: Int, kept: Int) -> Int:
+    """Write the places of the `kept` best of `num` active candidates, in rank order, into `order`; False if some tie.
+
+    Counts for each candidate those above it: num² comparisons, but without a branch and eight or more at a time.
+    """
+    total = np.int64(0)
     for i in range(num):
-        if filled < kept:
-            filled += 1
-        elif room.score[i] < room.score[order[kept - 1]] or not goes_before(room, i, order[kept - 1]):
-            continue
-        place = filled - 1
-        while place > 0 and goes_before(room, i, order[place - 1]):
-            order[place] = order[place - 1]
-            place -= 1
-        order[place] = i
+        score, above = room.score[i], np.int32(0)
+        for j in range(num):
+            above += np.int32(room.score[j] > score)
+        total += above
+        if above < kept:
+            room.order[above] = i
+    return total == num * (num - 1) // 2
 
 
-@kernel
-def rank_many(room: Room, num: Int, kept: Int) -> None:
-    """The same by heapsort, the best on top; ranks are taken off to the end and turned round."""
+@kernel_inlined
+def rank_any(room: Room, num: Int, kept: Int) -> None:
+    """The same by a heap with the best on top, ties broken by key; tops gather behind the heap and are turned round."""
     order = room.order
     for i in range(num):
         order[i] = i
+        room.tie[i] = mix(child_key(room.kept_key[room.sender[i]], room.draw[i]), TIE)
     for step in range(num // 2 + kept):
         size = num
         place = num // 2 - 1 - step
-        if place < 0:  # the heap stands: move its top behind it
+        if place < 0:  # the heap stands: its top leaves
             size = num - 1 - (step - num // 2)
             place = 0
             order[0], order[size] = order[size], order[0]
@@ -100,7 +100,7 @@ def beam_trial(
     """
     room.kept_row[0], room.kept_key[0] = trees.question_start[q], key
     num_kept, share, pool = 1, np.int64(budget), np.int64(root_pool)
-    finished, active = 0, np.int64(budget)
+    finished, active = np.int64(0), np.int64(budget)
     tokens, critical = np.int64(0), np.int64(0)
     for depth in range(MAX_ROUNDS):
         rest, active, missing, unscored = active, np.int64(0), False, False
@@ -114,7 +114,7 @@ def beam_trial(
                 return EXHAUSTED, tokens, critical
             start = np.int64(trees.child_start[v])
             whole = start + size <= trees.child_stop[v] and (pool < 0 or trees.draw[start + size - 1] == size - 1)
-            if 0 < depth and count < size:
+            if depth > 0 and count < size:
                 draw_prefix(room.kept_key[p], size, count, room.places, room.swapped, room.picked)
             for i in range(count):
                 draw = i if count == size else room.root_draws[i] if depth == 0 else room.picked[i]
@@ -144,10 +144,8 @@ def beam_trial(
         if unscored:
             return UNSCORED, tokens, critical
         num_kept = (active + width - 1) // width
-        if num_kept <= FEW:
-            rank_few(room, active, num_kept)
-        else:
-            rank_many(room, active, num_kept)
+        if active > FEW or not rank_distinct(room, active, num_kept):
+            rank_any(room, active, num_kept)
         for p in range(num_kept):
             i = room.order[p]
             room.kept_row[p] = room.row[i]
@@ -172,9 +170,10 @@ def beam_question(
         largest = max(largest, np.int64(trees.child_stop[v] - trees.child_start[v]))
     room = Room(
         np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.int32),
-        np.empty(most, np.float32), np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.uint64),
-        np.empty(most, np.uint64), np.arange(largest), np.empty(most, np.int64), np.empty(most, np.int64),
-        np.empty(most, np.int64), np.empty(trees.answer_start[q + 1] - trees.answer_start[q], np.float64),
+        np.empty(most, np.float32), np.empty(most, np.uint64), np.empty(most, np.int32), np.empty(most, np.int32),
+        np.empty(most, np.uint64), np.empty(most, np.uint64), np.arange(largest), np.empty(most, np.int64),
+        np.empty(most, np.int64), np.empty(most, np.int64),
+        np.empty(trees.answer_start[q + 1] - trees.answer_start[q], np.float64),
     )  # fmt: skip
     key = mix(seed, trees.question_key[q])
     root_size = pool_size(trees, trees.question_start[q], root_pool)

@@ -126,12 +126,13 @@ def revise(
     sequential: Int64s, trials: Int, seed: Key, pool: Int, chain_start: Int64s, lengths: Int32s, tally: Tally,
 ) -> None:  # fmt: skip
     """Replay `revise` on every question, each budget with its own numbers of chains and attempts."""
-    for q in prange(len(trees.question_start) - 1):
-        for b in range(len(parallel)):
-            revise_question(
-                trees, scores, kinds, columns, across, np.int64(q), np.int64(b), parallel[b], sequential[b], trials, seed, pool,
-                chain_start, lengths, tally,
-            )  # fmt: skip
+    num_budgets = len(parallel)
+    for i in prange((len(trees.question_start) - 1) * num_budgets):
+        q, b = np.int64(i // num_budgets), np.int64(i % num_budgets)
+        revise_question(
+            trees, scores, kinds, columns, across, q, b, parallel[b], sequential[b], trials, seed, pool, chain_start,
+            lengths, tally,
+        )  # fmt: skip
 
 
 @kernel

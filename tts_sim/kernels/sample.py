@@ -90,6 +90,7 @@ def sample_question(
     sums = np.empty(trees.answer_start[q + 1] - trees.answer_start[q], np.float64)
     listed = np.zeros(pool, np.bool_)
     key = mix(seed, trees.question_key[q])
+    b_stop: Int = 0
     for t in range(trials):
         draw_prefix(mix(key, np.uint64(t)), pool, most, places, swapped, order)
         b_stop, tokens, critical = np.int64(0), np.int64(0), np.int64(0)
@@ -152,7 +153,10 @@ def closed_forms(
         pool = stop - start
         value[q] = np.nan
         critical[q] = np.nan
-        if pool == 0 or np.any(found.state[start:stop] != COMPLETE):
+        complete = pool > 0
+        for place in range(start, stop):
+            complete &= found.state[place] == COMPLETE
+        if not complete:
             continue
         share = np.empty(pool + 1, np.float64)
         correct = np.zeros(pool, np.float64)

@@ -32,10 +32,10 @@ def vote(trees: Trees, weights: Float32s, counted: bool, q: Int, rows: Int32s, n
             before = sums[a]
             sums[a] = max(before, 0.0) + weight
             if sums[a] > highest:
-                highest, tied, correct = sums[a], 1, np.int64(trees.answer_correct[origin + a])
+                highest, tied, correct = sums[a], 1, int(trees.answer_correct[origin + a])
             elif sums[a] == highest and before != highest:
                 tied += 1
-                correct += np.int64(trees.answer_correct[origin + a])
+                correct += int(trees.answer_correct[origin + a])
     return correct / tied if tied else 0.0
 
 
@@ -74,7 +74,7 @@ def worth(
     trees: Trees, scores: Float32s, kind: Int, column: Int, q: Int, rows: Int32s, num: Int, sums: Float64s
 ) -> float:
     """What one selection makes of the candidates rows[:num], in [0, 1]; NaN if a score is missing."""
-    if kind == MAJORITY or kind == WEIGHTED:
+    if kind in (MAJORITY, WEIGHTED):
         return vote(trees, scores[column], kind == MAJORITY, q, rows, num, sums)
     if kind == BEST:
         return best(trees, scores[column], rows, num)

@@ -1,0 +1,85 @@
+"""The comparisons: who does the same work, on what, and how much of it there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from bench import loading, searches, votes, workloads
+from bench.workloads import Workload
+from tts_sim.arrays import Float64s
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to do the work. A slow one does it for the first `most_questions` only; rows agree with the others'."""
+
+    name: str
+    run: Callable[[Workload], Float64s]
+    most_questions: int = 1 << 30
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Contenders, ours first, the workload of a size, and its draws (or nodes): what a time is divided by."""
+
+    name: str
+    workload: Callable[[str], Workload]
+    work: Callable[[Workload], int]
+    contenders: tuple[Contender, ...]
+
+
+def sample_draws(workload: Workload) -> int:
+    """Samples drawn: all budgets are prefixes of the largest."""
+    return workload.forest.num_questions * workload.trials * workload.budgets[-1]
+
+
+def search_draws(workload: Workload) -> int:
+    """First steps drawn at every budget; deeper rounds come with them."""
+    return workload.forest.num_questions * workload.trials * sum(workload.budgets)
+
+
+def nodes(workload: Workload) -> int:
+    """Nodes loaded."""
+    return workload.forest.num_nodes
+
+
+def _beam(spec: str) -> Comparison:
+    return Comparison(
+        spec,
+        workloads.bushes,
+        search_draws,
+        (Contender("kernel", partial(votes.kernel, spec=spec)),
+         Contender("python", partial(searches.naive_beam, spec=spec), 1)),
+    )  # fmt: skip
+
+
+# A C twin of each kernel (issue 3) will be one more contender of its comparison.
+COMPARISONS = (
+    Comparison(
+        "sample+weighted",
+        workloads.stars,
+        sample_draws,
+        (Contender("kernel", partial(votes.kernel, spec="sample+weighted")),
+         Contender("numpy", votes.numpy_weighted, 50),
+         Contender("python", votes.loop_weighted, 5)),
+    ),
+    Comparison(
+        "sample+majority",
+        workloads.stars,
+        sample_draws,
+        (Contender("kernel", partial(votes.kernel, spec="sample+majority")),
+         Contender("numpy", votes.numpy_majority, 50),
+         Contender("python", votes.loop_majority, 5)),
+    ),
+    _beam("beam(width=4)+weighted"),
+    _beam("beam(width=2)+weighted"),
+    _beam("beam(width=sqrt)+weighted"),
+    Comparison(
+        "load",
+        workloads.bushes,
+        nodes,
+        (Contender("kernel", loading.arrays), Contender("python", loading.objects, 50)),
+    ),
+)  # fmt: skip
