@@ -18,6 +18,7 @@ from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerF
 from generate.lab import stages
 from generate.lab.evaluation import Figures
 from generate.lab.models import PRESETS, Preset, num_parameters
+from generate.lab.problems import LARGE_TEMPERATURE
 from generate.lab.tokenizer import build_tokenizer
 
 SEQUENCE = ("base", "prm", "reviser", "orm")  # `large` needs none of them and they do not need it
@@ -100,7 +101,7 @@ def train_stage(
     if name == "base":
         return workshop.base(preset.base_shape, preset.base_fit, name)
     if name == "large":
-        return workshop.base(preset.large_shape, preset.large_fit, name)
+        return workshop.base(preset.large_shape, preset.large_fit, name, LARGE_TEMPERATURE)
     if name == "prm":
         return workshop.process_verifier(language_model("base"))
     if name == "reviser":

@@ -36,13 +36,15 @@ class Workshop:
     seed: int
     progress: Callable[[str], None]
 
-    def base(self, shape: Shape, fit: Fit, label: str) -> tuple[LlamaForCausalLM, Figures]:
-        """A language model from scratch on reference solutions."""
+    def base(
+        self, shape: Shape, fit: Fit, label: str, temperature: float = TEMPERATURE
+    ) -> tuple[LlamaForCausalLM, Figures]:
+        """A language model from scratch on reference solutions; its figures are those of samples at `temperature`."""
         model = build_base(shape, self.tokenizer, seed=self.seed)
         model.to(self.device)  # type: ignore[arg-type]
         stream = reference_stream(self.tokenizer, tokens=fit.tokens, seed=self.seed, device=self.device)
         loss = fit_language_model(model, stream, fit=fit, progress=self.progress, label=label)
-        problems, texts = self.validation_samples(model)
+        problems, texts = self.validation_samples(model, temperature)
         return model, {"loss": loss, **sampling_figures(problems, texts)}
 
     def process_verifier(self, base: LlamaForCausalLM) -> tuple[LlamaForTokenClassification, Figures]:
@@ -162,7 +164,9 @@ class Workshop:
         """The same held-out problems for every stage, with the test set's mix of levels."""
         return draw_problems(self.preset.validation_problems, seed=self.seed, levels=TEST_LEVELS, split="validation")
 
-    def validation_samples(self, model: LlamaForCausalLM) -> tuple[list[Problem], list[list[str | None]]]:
+    def validation_samples(
+        self, model: LlamaForCausalLM, temperature: float = TEMPERATURE
+    ) -> tuple[list[Problem], list[list[str | None]]]:
         """The validation problems and independent samples of each."""
         problems = self.validation_problems()
         texts = sample_texts(
@@ -170,7 +174,7 @@ class Workshop:
             self.tokenizer,
             [problem.prompt for problem in problems],
             copies=self.preset.validation_samples,
-            temperature=TEMPERATURE,
+            temperature=temperature,
             max_new_tokens=[MAX_NEW_TOKENS] * len(problems),
             seed=self.seed,
         )
