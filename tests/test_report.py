@@ -50,8 +50,9 @@ def test_a_report_is_self_contained_and_escaped(tmp_path: Path) -> None:
 
 def test_charts_leave_out_what_has_no_point_estimate_and_name_everything() -> None:
     spec = accuracy_by_budget(curve()).to_dict()
-    assert len(spec["data"]["values"]) == 3
-    names = {value["strategy"] for value in spec["data"]["values"]}
+    (values,) = spec["datasets"].values()
+    assert len(values) == 3
+    names = {value["strategy"] for value in values}
     assert names == {"majority", HOSTILE.replace("+", " + ")}
     marks = [layer["mark"]["type"] for layer in spec["layer"]]
     assert marks == ["area", "line", "point"]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import html
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+
+from tts_sim.user_cache import cache_directory
 
 _STYLE = """
 :root { color-scheme: light; font-family: system-ui, sans-serif; line-height: 1.45; color: #1b1f24; background: #fff; }
@@ -70,11 +74,17 @@ def write_report(path: str | Path, title: str, summary: Sequence[str], sections:
 
 
 def _bundle() -> str:
-    """Vega, Vega-Lite and vega-embed as one script that defines `vegaEmbed`."""
-    import vl_convert
-    from altair.utils._importers import vl_version_for_vl_convert
+    """Vega, Vega-Lite and vega-embed as one script that defines `vegaEmbed`; bundled once per machine (a second)."""
+    kept = cache_directory("charts") / f"vega-{version('vl-convert-python')}-{version('altair')}.js"
+    if not kept.exists():
+        import vl_convert
+        from altair.utils._importers import vl_version_for_vl_convert
 
-    return str(vl_convert.javascript_bundle(vl_version=vl_version_for_vl_convert()))  # type: ignore[call-arg]
+        bundle = vl_convert.javascript_bundle(vl_version=vl_version_for_vl_convert())  # type: ignore[call-arg]
+        partial = kept.with_name(f"{kept.name}.{os.getpid()}")
+        partial.write_text(bundle, encoding="utf-8")
+        partial.replace(kept)
+    return kept.read_text(encoding="utf-8")
 
 
 def _table(frame: pl.DataFrame) -> str:

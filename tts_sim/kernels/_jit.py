@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
 from numba.core import config
+
+from tts_sim.user_cache import cache_directory
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -26,29 +26,7 @@ def _fingerprint() -> str:
     return digest.hexdigest()
 
 
-def _user_cache() -> Path:
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-
-
-def _cache_directory() -> Path:
-    """A writable directory for compiled code: the user's cache, or a temporary one where that cannot be written."""
-    name = f"kernels-{_fingerprint()}"
-    try:
-        directory = _user_cache() / "tts_sim" / name
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            return directory
-    except (OSError, RuntimeError):
-        directory = Path(tempfile.gettempdir()) / f"tts_sim-{os.getuid() if hasattr(os, 'getuid') else 0}" / name
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return directory
-
-
-CACHE_DIRECTORY = _cache_directory()
+CACHE_DIRECTORY = cache_directory(f"kernels-{_fingerprint()}")
 
 
 def _compile(function: Function, parallel: bool, inlined: bool = False) -> Function:
