@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cache import Cache
-from generate.lab.problems import LARGE_TEMPERATURE, TEMPERATURE
+from generate.lab.problems import LARGE_TEMPERATURE, REVISER_TEMPERATURE, TEMPERATURE
 from generate.lab.record import SIZES, STRATEGIES
 from generate.lab.worth import worth
 from generate.settings import hardware
@@ -37,8 +37,9 @@ def write_readme(cache: Cache, stages: Mapping[str, Mapping[str, Any]], out: Pat
         "",
         "Problems: left-to-right chains of + − × mod 1000, one operation a line; the level is the number of "
         f"operations. {len(cache.table('questions'))} test questions, held out from training by hash and chosen by a "
-        "pilot whose samples were thrown away, so that they spread over the whole range of difficulty. The base and "
-        f"the revision model sample at temperature {TEMPERATURE}, the large model at {LARGE_TEMPERATURE}. "
+        "pilot whose samples were thrown away, so that they spread over the whole range of difficulty. The base samples "
+        f"at temperature {TEMPERATURE}, the revision model at {REVISER_TEMPERATURE}, the large model at "
+        f"{LARGE_TEMPERATURE}. "
         f"Trees support {', '.join(STRATEGIES)} at budgets {', '.join(map(str, size.budgets))} "
         f"for seed {seed} and {size.trials} trials; revision chains follow the staircase for "
         f"parallel × sequential = {size.longest_chain}.",
@@ -52,7 +53,7 @@ def write_readme(cache: Cache, stages: Mapping[str, Mapping[str, Any]], out: Pat
         "",
         "## What the models reached",
         "",
-        "On validation problems, which are neither training nor test problems.",
+        "On validation problems, which are neither training nor test problems, at the same temperatures.",
         "",
         "| model | figure | value |",
         "|---|---|---|",

@@ -31,7 +31,7 @@ def worth(cache: Cache) -> dict[str, Any]:
         difference = _values(frame, "sample+weighted", budget) - _values(frame, "sample+majority", budget)
         error = float(difference.std(ddof=1)) / len(difference) ** 0.5
         gains[budget] = (float(difference.mean()), error)
-    best = max((budget for budget in gains if gains[budget][1] > 0), key=lambda b: gains[b][0] / gains[b][1])
+    best = max(budgets, key=lambda budget: gains[budget][0] / gains[budget][1] if gains[budget][1] > 0 else 0.0)
     large = replay(load_forest(cache, "large"), ["sample+oracle"], [1], seed=0).frame["accuracy"].mean()
     greedy = cache.frame(
         "SELECT avg(coalesce(correct, false)::INTEGER) FROM nodes LEFT JOIN answers USING (question_id, answer_id) "
@@ -71,6 +71,8 @@ def within_question_auc(cache: Cache) -> tuple[float, float, int]:
             wins = np.searchsorted(np.sort(wrong), right, "left") + np.searchsorted(np.sort(wrong), right, "right")
             areas.append(wins.sum() / 2 / (len(right) * len(wrong)))
             pairs.append(len(right) * len(wrong))
+    if not areas:
+        return float("nan"), float("nan"), 0
     return float(np.mean(areas)), float(np.average(areas, weights=pairs)), len(areas)
 
 
