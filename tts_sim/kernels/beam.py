@@ -95,10 +95,11 @@ def beam_trial(
 ) -> tuple[Int, Int, Int]:  # fmt: skip
     """Run one search: how it ended, its tokens and critical tokens; the candidates are then finished[:budget].
 
-    It ends SUPPORTED, or with the reason why it stopped. All missing draws of a round are listed: a round's draws are
-    known before any of its nodes is looked at.
+    It ends SUPPORTED, or with the reason why it stopped. Where missing draws are listed, all of the round are: a round's
+    draws are known before any of its nodes is looked at. A replay that lists nothing stops at the first.
     """
     room.kept_row[0], room.kept_key[0] = trees.question_start[q], key
+    listing = tally.wanted_row.shape[1] > 0
     num_kept, share, pool = 1, np.int64(budget), np.int64(root_pool)
     finished, active = np.int64(0), np.int64(budget)
     tokens, critical = np.int64(0), np.int64(0)
@@ -120,6 +121,8 @@ def beam_trial(
                 draw = i if count == size else room.root_draws[i] if depth == 0 else room.picked[i]
                 child = start + draw if whole else cached_child(trees, v, draw, pool)
                 if child < 0:
+                    if not listing:
+                        return MISSING, tokens, critical
                     missing = True
                     want(tally, q, v, draw)
                     continue
