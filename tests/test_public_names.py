@@ -54,7 +54,14 @@ def test_kernels_know_only_arrays() -> None:
     for file in (ROOT / "kernels").glob("*.py"):
         if file.name == "_jit.py":
             continue
-        for module in imports(file) - {"__future__", "typing", "numpy", "numba", "tts_sim.arrays", "tts_sim.user_cache"}:
+        for module in imports(file) - {
+            "__future__",
+            "typing",
+            "numpy",
+            "numba",
+            "tts_sim.arrays",
+            "tts_sim.user_cache",
+        }:
             assert module.startswith("tts_sim.kernels."), (file.name, module)
 
 

@@ -37,8 +37,8 @@ def write_readme(cache: Cache, stages: Mapping[str, Mapping[str, Any]], out: Pat
         "",
         "Problems: left-to-right chains of + − × mod 1000, one operation a line; the level is the number of "
         f"operations. {len(cache.table('questions'))} test questions, held out from training by hash and chosen by a "
-        "pilot whose samples were thrown away, so that they spread over the whole range of difficulty. The base samples "
-        f"at temperature {TEMPERATURE}, the revision model at {REVISER_TEMPERATURE}, the large model at "
+        "pilot whose samples were thrown away, so that they spread over the whole range of difficulty. The base "
+        f"samples at temperature {TEMPERATURE}, the revision model at {REVISER_TEMPERATURE}, the large model at "
         f"{LARGE_TEMPERATURE}. "
         f"Trees support {', '.join(STRATEGIES)} at budgets {', '.join(map(str, size.budgets))} "
         f"for seed {seed} and {size.trials} trials; revision chains follow the staircase for "

@@ -30,7 +30,7 @@ def series(names: Sequence[str], title: str = "strategy") -> dict[str, Any]:
     """Colour, dash and shape encodings of the names, one legend: a series is told apart without its colour."""
     domain = list(names)
     count = len(domain)
-    legend = alt.Legend(title=None, orient="top", columns=3, labelLimit=320, symbolStrokeWidth=2)
+    legend = alt.Legend(title=None, orient="top", columns=3, labelLimit=320, symbolStrokeWidth=2, symbolOpacity=1)
     return {
         "color": alt.Color(f"{title}:N", scale=alt.Scale(domain=domain, range=_cycled(COLOURS, count)), legend=legend),
         "strokeDash": alt.StrokeDash(

@@ -95,7 +95,7 @@ def beam_trial(
 ) -> tuple[Int, Int, Int]:  # fmt: skip
     """Run one search: how it ended, its tokens and critical tokens; the candidates are then finished[:budget].
 
-    It ends SUPPORTED, or with the reason why it stopped. Where missing draws are listed, all of the round are: a round's
+    It ends SUPPORTED, or with the reason why it stopped. Where missing draws are listed, all of the round are: its
     draws are known before any of its nodes is looked at. A replay that lists nothing stops at the first.
     """
     room.kept_row[0], room.kept_key[0] = trees.question_start[q], key
