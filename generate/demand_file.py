@@ -20,6 +20,8 @@ def read_demand(path: str, cache: Cache, settings: RunSettings) -> list[Draw]:
         raise ValueError(f"there is no demand file {path}. Write one with `tts-sim demand … -o {path}`.")
     try:
         frame = pl.read_parquet(path)
+        if "run" in frame.columns:  # a demand may list several runs
+            frame = frame.filter(pl.col("run") == settings.run_id)
         frame = frame.select("question_id", pl.col("node_id").cast(pl.Int64), pl.col("draw").cast(pl.Int32))
     except (pl.exceptions.PolarsError, OSError) as error:
         raise ValueError(f"{path} is not a demand (Parquet with question_id, node_id, draw): {error}") from None

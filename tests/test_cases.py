@@ -120,22 +120,24 @@ def test_c14_early_ends_freeze(cases: dict[str, Any], tmp_path: Path) -> None:
         assert_close(row, expected[specs[row["strategy"]]]["float"], row["strategy"])
 
 
+C18_NAMES = {  # figure of the case: options of the search, selection
+    "hier_wbon": ("", "weighted"),
+    "hier_bon": ("", "best"),
+    "pooled_majority": ("", "majority"),
+    "pooled_wbon": (",across=pooled", "weighted"),
+    "last_answer_majority": (",across=last", "majority"),
+    "any_correct": ("", "oracle"),
+}
+
+
 def test_c18_revisions(cases: dict[str, Any], tmp_path: Path) -> None:
     inputs, expected = cases["C18"]["inputs"], cases["C18"]["expected"]
     question = forests.chains("q", inputs["chains"])
-    names = {
-        "hier_wbon": ("", "weighted"),
-        "hier_bon": ("", "best"),
-        "pooled_majority": ("", "majority"),
-        "pooled_wbon": (",across=pooled", "weighted"),
-        "last_answer_majority": (",across=last", "majority"),
-        "any_correct": ("", "oracle"),
-    }
     for setting, curves in expected.items():
         if not setting.startswith("P") or "_" not in setting:
             continue
         parallel, sequential = (int(part[1:]) for part in setting.split("_"))
-        for name, (across, selection) in names.items():
+        for name, (across, selection) in C18_NAMES.items():
             spec = f"revise(sequential={sequential}{across})+{selection}"
             folder = tmp_path / f"{setting}-{name}"
             folder.mkdir()

@@ -10,7 +10,7 @@ import pytest
 
 from tests import forests
 from tests.command import printed_json, tts_sim, write_jsonl
-from tests.test_cases import FILE, assert_close, shape
+from tests.test_cases import C18_NAMES, FILE, assert_close, shape
 
 pytestmark = pytest.mark.skipif(not FILE.exists(), reason="cases.json is not here")
 TRIALS = 20_000
@@ -107,21 +107,14 @@ def test_c14_early_ends_freeze(cases: dict[str, Any], tmp_path: Path) -> None:
 def test_c18_revisions(cases: dict[str, Any], tmp_path: Path) -> None:
     inputs, expected = cases["C18"]["inputs"], cases["C18"]["expected"]
     cache = imported(tmp_path, forests.chains("q", inputs["chains"]))
-    names = {
-        "hier_wbon": ("", "weighted"),
-        "hier_bon": ("", "best"),
-        "pooled_majority": ("", "majority"),
-        "pooled_wbon": (",across=pooled", "weighted"),
-        "last_answer_majority": (",across=last", "majority"),
-        "any_correct": ("", "oracle"),
-    }
     checked = 0
     for setting, curves in expected.items():
         if not setting.startswith("P") or "_" not in setting:
             continue
         parallel, sequential = (int(part[1:]) for part in setting.split("_"))
         specs = {
-            name: f"revise(sequential={sequential}{across})+{selection}" for name, (across, selection) in names.items()
+            name: f"revise(sequential={sequential}{across})+{selection}"
+            for name, (across, selection) in C18_NAMES.items()
         }
         rows = replayed(cache, list(specs.values()), [parallel * sequential])
         for name, spec in specs.items():
