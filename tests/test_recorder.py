@@ -120,7 +120,7 @@ def test_scores_are_those_of_the_whole_solution_in_one_pass(tmp_path: Path, mode
             with torch.inference_mode():
                 logit = judge.model(torch.tensor([ids])).logits[0, -1, 0]
             expected = 0.0 if step["stop"] == "length" else float(torch.sigmoid(logit))
-            assert scores[step["node_id"]] == pytest.approx(expected, abs=1e-5)
+            assert scores[step["node_id"]] == pytest.approx(expected, abs=1e-4)
             checked += 1
     assert checked > 50
 
