@@ -21,6 +21,7 @@ Key = Any  # 64 unsigned bits that key a random stream
 NO_ANSWER = -1  # no solution ends at this node
 UNPARSABLE = -2  # a solution ends here, but no answer could be read out of it
 IMPORTED = -1  # as a pool size: the pool is what is cached
+GREEDY = -1  # as the number of a missing draw: the greedy continuation
 
 
 class Trees(NamedTuple):
@@ -66,11 +67,17 @@ class Tally(NamedTuple):
     supported: Int64s  # (Q, B) trials
     missing: Int64s  # (Q, B) trials
     exhausted: Int64s  # (Q, B) trials
-    tokens: Int64s  # (Q, B) summed over supported trials
-    critical: Int64s  # (Q, B) summed over supported trials
+    generations: Int64s  # (Q, B) this and the next four are summed over supported trials
+    tokens: Int64s  # (Q, B)
+    critical: Int64s  # (Q, B)
+    calls: Int64s  # (Q, B) sampling calls: each reads its context anew where none is kept
+    prefix: Int64s  # (Q, B) tokens above the sampled units that these calls read again, prompts aside
     first: Float64s  # (Q, B, S) value of the first supported trial
     shift: Float64s  # (Q, B, S) sum of value - first
     squares: Float64s  # (Q, B, S) sum of (value - first)^2
+    products: Float64s  # (Q, B, S) sum over paired trials of the mean product of two disjoint blocks' values
+    paired: Int64s  # (Q, B) trials that hold two disjoint blocks
+    borrowed: Int64s  # (Q, B) draws of supported trials that were taken from elsewhere, where the plan allows it
     status: Int8s  # (Q,) 0, or 1: a score that was needed is not there
     wanted: Int64s  # (Q,) missing draws met (may exceed the room below)
     wanted_row: Int32s  # (Q, room)
@@ -84,11 +91,17 @@ def new_tally(num_questions: int, num_budgets: int, num_selections: int, room: i
         supported=np.zeros(two, np.int64),
         missing=np.zeros(two, np.int64),
         exhausted=np.zeros(two, np.int64),
+        generations=np.zeros(two, np.int64),
         tokens=np.zeros(two, np.int64),
         critical=np.zeros(two, np.int64),
+        calls=np.zeros(two, np.int64),
+        prefix=np.zeros(two, np.int64),
         first=np.zeros(three, np.float64),
         shift=np.zeros(three, np.float64),
         squares=np.zeros(three, np.float64),
+        products=np.zeros(three, np.float64),
+        paired=np.zeros(two, np.int64),
+        borrowed=np.zeros(two, np.int64),
         status=np.zeros(num_questions, np.int8),
         wanted=np.zeros(num_questions, np.int64),
         wanted_row=np.zeros((num_questions, room), np.int32),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from tts_sim.arrays import Int32s, Int64s, Tally
+from tts_sim.arrays import Int32s, Int64s
 from tts_sim.draws import checked_seed
 from tts_sim.forest import Forest
 from tts_sim.replay import (
@@ -19,9 +19,8 @@ from tts_sim.replay import (
     default_trials,
 )
 from tts_sim.selections import Oracle
-from tts_sim.spec import Search, Strategy
+from tts_sim.spec import Strategy
 from tts_sim.strategies.plan import Plan
-from tts_sim.strategies.revise import Revise
 
 ROOM = 1024  # missing draws per question that are listed without a second run
 
@@ -57,7 +56,7 @@ def demand(
         count = trials if trials is not None else default_trials(forest, search)
         room = ROOM
         while True:
-            tally = _missing(search, Plan(forest, [Oracle()], ascending, judge, count, seed, room))
+            tally = search.missing(Plan(forest, [Oracle()], ascending, judge, count, seed, room))
             most = int(tally.wanted.max(initial=0))
             if most <= room:
                 break
@@ -66,10 +65,6 @@ def demand(
         rows.append(tally.wanted_row[listed])
         draws.append(tally.wanted_draw[listed])
     return _table(forest, np.concatenate(rows).astype(np.int64), np.concatenate(draws).astype(np.int64))
-
-
-def _missing(search: Search, plan: Plan) -> Tally:
-    return search.missing(plan) if isinstance(search, Revise) else search.replay(plan)
 
 
 def _begun(forest: Forest) -> bool:

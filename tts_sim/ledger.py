@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tts_sim.arrays import Bools, Float64s, Tally
+from tts_sim.strategies.plan import Exact
 
 MIN_SUPPORT = 0.9  # below it no accuracy is given, only bounds
 
@@ -24,14 +25,20 @@ class Account:
     exact: Bools
     trials: int
     variance: Float64s  # Monte Carlo variance of `accuracy`; 0 if exact, NaN for a single trial
+    within: Float64s  # variance of `accuracy` over new generations, an unbiased estimate (may be negative)
+    generations: Float64s
     tokens: Float64s
     critical_tokens: Float64s
+    calls: Float64s
+    prefix_tokens: Float64s
+    borrowed: Float64s  # share of the draws that were taken from elsewhere
 
 
 def account(tally: Tally, selection: int, trials: int) -> Account:
     """The figures of one selection of a tally.
 
     An unsupported trial contributes [0, 1]: Manski bounds, valid in expectation without assumptions (statistics 2.5).
+    `within` is the squared accuracy less the mean product of disjoint blocks (statistics 3, estimand B).
     """
     count = tally.supported.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -39,7 +46,19 @@ def account(tally: Tally, selection: int, trials: int) -> Account:
         mean = np.where(count > 0, tally.first[:, :, selection] + shift / count, np.nan)
         spread = np.maximum(squares - shift * shift / count, 0.0)
         variance = np.where(count > 1, spread / (count - 1) / count, np.nan)
-        tokens, critical = tally.tokens / count, tally.critical / count
+        whole = (tally.paired == tally.supported) & (count > 0)
+        within = np.where(whole, mean * mean - variance - tally.products[:, :, selection] / count, np.nan)
+        means = {
+            name: getattr(tally, column) / count
+            for name, column in (
+                ("generations", "generations"),
+                ("tokens", "tokens"),
+                ("critical_tokens", "critical"),
+                ("calls", "calls"),
+                ("prefix_tokens", "prefix"),
+            )
+        }
+        means["borrowed"] = np.where(tally.calls > 0, tally.borrowed / tally.calls, 0.0)
     supported = count / trials
     lower = np.where(count > 0, mean, 0.0) * supported
     return Account(
@@ -52,32 +71,38 @@ def account(tally: Tally, selection: int, trials: int) -> Account:
         exact=np.zeros(count.shape, np.bool_),
         trials=trials,
         variance=variance,
-        tokens=tokens,
-        critical_tokens=critical,
+        within=within,
+        **means,
     )
 
 
-def exact_where_known(estimate: Account | None, value: Float64s, tokens: Float64s, critical: Float64s) -> Account:
-    """The closed form where `value` has one, the estimate elsewhere (None: it is known everywhere)."""
-    nothing = np.zeros(value.shape)
-    exact = Account(
+def with_exact(estimate: Account | None, exact: Exact, selection: int, generations: Float64s) -> Account:
+    """What is known without chance where it is, the estimate elsewhere (None: every value is known)."""
+    value = exact.value[:, :, selection]
+    known, nothing = ~np.isnan(value), np.zeros(value.shape)
+    sure = Account(
         accuracy=value,
         lower=value,
         upper=value,
         supported=nothing + 1.0,
         missing=nothing,
         exhausted=nothing,
-        exact=~np.isnan(value),
+        exact=known,
         trials=estimate.trials if estimate else 0,
         variance=nothing,
-        tokens=tokens,
-        critical_tokens=critical,
+        within=exact.within[:, :, selection],
+        generations=generations,
+        tokens=exact.tokens,
+        critical_tokens=exact.critical,
+        calls=generations,
+        prefix_tokens=exact.prefix,
+        borrowed=nothing,
     )
     if estimate is None:
-        return exact
+        return sure
     merged = {
-        name: np.where(exact.exact, getattr(exact, name), getattr(estimate, name))
+        name: np.where(known, getattr(sure, name), getattr(estimate, name))
         for name in Account.__annotations__
         if name not in ("exact", "trials")
     }
-    return replace(exact, **merged)
+    return replace(sure, **merged)

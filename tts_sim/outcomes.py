@@ -24,14 +24,18 @@ COLUMNS = [
     "method",
     "trials",
     "variance",
+    "within",
     "generations",
     "tokens",
     "verifier_tokens",
     "critical_tokens",
+    "calls",
+    "prefix_tokens",
+    "borrowed",
     "missing",
     "exhausted",
 ]
-COSTS = ["generations", "tokens", "verifier_tokens", "critical_tokens", "missing", "exhausted"]
+MEANS = COLUMNS[COLUMNS.index("generations") :]
 KEYS = ["run", "strategy", "verifier", "budget"]
 
 
@@ -49,11 +53,12 @@ class Outcomes:
     def curve(
         self, by: Literal["level", "difficulty"] | None = None, groups: Mapping[str, Any] | None = None
     ) -> pl.DataFrame:
-        """Means over questions, with `se`, `ci_low`, `ci_high` (t, 95 %), `se_mc` and `num_questions`.
+        """Means over questions, with `se`, `ci_low`, `ci_high` (t, 95 %), `se_fixed`, `se_mc` and `num_questions`.
 
         `by` splits by the dataset's level or by difficulty (1 easiest); `groups` (question → group) overrides what the
         replay knew, and without `by` its column is called `group`. The interval is over questions: it holds for new
-        questions and new generations, and contains the noise of the cache; se_mc is the share of chance in the replay.
+        questions and new generations, and contains the noise of the cache. se_fixed is for these very questions with new
+        generations (null where that cannot be told: 2n > K); se_mc is the share of chance in the replay.
         With support below .9 no accuracy is given, and the method is `bounds`. Raises ValueError for an unknown `by`.
         """
         rows = self.frame.with_columns(
@@ -71,7 +76,7 @@ class Outcomes:
         variance = pl.when(pl.col("variance").is_null().any()).then(None).otherwise(pl.col("variance").sum())
         all_exact = (pl.col("method") == "exact").all()
         curve = rows.group_by(keys, maintain_order=True).agg(
-            *[pl.col(cost).mean() for cost in COSTS],
+            *[pl.col(cost).mean() for cost in MEANS],
             accuracy=pl.col("value").mean(),
             lower=pl.col("lower").mean(),
             upper=pl.col("upper").mean(),
@@ -79,6 +84,7 @@ class Outcomes:
             method=pl.when(all_exact).then(pl.lit("exact")).otherwise(pl.lit("monte-carlo")),
             trials=pl.col("trials").max(),
             variance=variance / pl.len() ** 2,
+            se_fixed=pl.when(~pl.col("within").is_null().any()).then(pl.col("within").sum().clip(0).sqrt() / pl.len()),
             se=pl.col("value").std() / pl.col("value").count().sqrt(),
             num_questions=pl.len().cast(pl.Int64),
             _counted=pl.col("value").count(),
@@ -90,14 +96,15 @@ class Outcomes:
             method=pl.when(enough).then("method").otherwise(pl.lit("bounds")),
             variance=pl.when(enough).then("variance"),
             se=pl.when(enough).then("se"),
+            se_fixed=pl.when(enough).then("se_fixed"),
             _reach=pl.col("_counted").replace_strict(reach, default=None, return_dtype=pl.Float64) * pl.col("se"),
         ).with_columns(
             ci_low=pl.col("accuracy") - pl.col("_reach"),
             ci_high=pl.col("accuracy") + pl.col("_reach"),
             se_mc=pl.col("variance").sqrt(),
         )
-        figures = [column for column in COLUMNS if column not in KEYS and column != "question_id"]
-        curve = curve.select(*keys, *figures, "se", "ci_low", "ci_high", "se_mc", "num_questions")
+        figures = [column for column in COLUMNS if column not in (*KEYS, "question_id", "within")]
+        curve = curve.select(*keys, *figures, "se", "ci_low", "ci_high", "se_fixed", "se_mc", "num_questions")
         if name is None:
             return curve
         firsts = curve.select("run", "strategy", "verifier").unique(maintain_order=True).with_row_index("_order")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -11,16 +12,15 @@ import polars as pl
 from tts_sim.difficulty import difficulty_levels, pass_at_1
 from tts_sim.draws import checked_seed
 from tts_sim.forest import Forest
-from tts_sim.ledger import Account, account, exact_where_known
+from tts_sim.ledger import Account, account, with_exact
 from tts_sim.outcomes import COLUMNS, Outcomes
-from tts_sim.selections import Best, Oracle, Selection
-from tts_sim.spec import Search, Strategy, parse_strategy
-from tts_sim.strategies.beam import Beam
-from tts_sim.strategies.plan import Plan
-from tts_sim.strategies.revise import Revise
-from tts_sim.strategies.sample import Sample
+from tts_sim.spec import Strategy, parse_strategy
+from tts_sim.strategies.plan import ON_EXHAUSTED, OnExhausted, Plan
+from tts_sim.strategies.search import Search
 
 DEFAULT_TRIALS = 256
+Method = Literal["auto", "monte-carlo"]
+METHODS: tuple[Method, ...] = ("auto", "monte-carlo")
 
 
 def replay(
@@ -31,32 +31,45 @@ def replay(
     verifier: str | None = None,
     trials: int | None = None,
     seed: int,
+    method: Method = "auto",
+    on_exhausted: OnExhausted = "refuse",
 ) -> Outcomes:
     """Run every strategy on every question `trials` times at each budget; one row per (question, strategy, budget).
 
     Without `trials`: 256, and for tree searches on a run that was recorded by demand as many as it was recorded for.
-    Without `verifier`: the run's only one, or its only one of the suitable kind. `sample` with `oracle` or `best` is
-    exact where every solution is there. All strategies and budgets share their draws (common random numbers).
+    Without `verifier`: the run's only one, or its only one of the suitable kind. Where there is an exact estimator it
+    is used, unless `method` is "monte-carlo". All strategies and budgets share their draws (common random numbers).
+    `on_exhausted`: refuse a budget above what is cached; or give `bounds`; or `reuse` draws (rows are labelled
+    `plugin`: biased by O(n²/K), statistics 2.0); or `borrow` children of the sibling with the nearest score
+    (`imputed`, statistics 2.5).
     Raises ValueError for bad arguments, CacheExhausted for a budget above what is cached, ScoreMissing.
     """
     wanted = checked_strategies(strategies)
     ascending = checked_budgets(budgets)
     checked_seed(seed)
     checked_trials(trials)
+    checked_choice("method", method, METHODS)
+    checked_choice("on_exhausted", on_exhausted, ON_EXHAUSTED)
     judge = chosen_verifier(forest, wanted, verifier)
     accounts: dict[Strategy, Account] = {}
     for search, members in by_search(wanted).items():
         count = trials if trials is not None else default_trials(forest, search)
-        plan = Plan(forest, [member.selection for member in members], ascending, judge, count, seed)
-        results = _sample_accounts(search, plan) if isinstance(search, Sample) else _accounts(search, plan)
-        accounts.update(zip(members, results, strict=True))
-    frames = [_frame(forest, strategy, ascending, judge, accounts[strategy]) for strategy in wanted]
+        selections = [member.selection for member in members]
+        plan = Plan(forest, selections, ascending, judge, count, seed, on_exhausted=on_exhausted)
+        accounts.update(zip(members, _accounts(search, plan, method), strict=True))
+    frames = [_frame(forest, strategy, ascending, judge, accounts[strategy], on_exhausted) for strategy in wanted]
     measured = pass_at_1(forest)
     groups: dict[str, dict[str, Any]] = {
         "level": dict(zip(forest.question_ids, forest.levels, strict=True)),
         "difficulty": difficulty_levels(measured),
     }
     return Outcomes(pl.concat(frames), groups)
+
+
+def checked_choice(name: str, value: str, known: Sequence[str]) -> None:
+    """Raises ValueError unless the value is one of the known ones."""
+    if value not in known:
+        raise ValueError(f"{name} {value!r}: expected one of {', '.join(known)}.")
 
 
 def checked_strategies(strategies: Sequence[Strategy | str]) -> list[Strategy]:
@@ -100,9 +113,7 @@ def by_search(strategies: Sequence[Strategy]) -> dict[Search, list[Strategy]]:
     """Strategies by what their search does: one kernel run serves all selections of a search."""
     groups: dict[Search, list[Strategy]] = {}
     for strategy in strategies:
-        search = strategy.search
-        if isinstance(search, Revise):
-            search = search.resolved(strategy.selection)
+        search = strategy.search.resolved(strategy.selection)
         groups.setdefault(search, []).append(strategy)
     return groups
 
@@ -111,41 +122,37 @@ def default_trials(forest: Forest, search: Search) -> int:
     """256, or what a tree search was recorded for: more trials would ask for draws that nobody made."""
     demand = forest.recorded.get("demand")
     recorded = demand.get("trials") if isinstance(demand, dict) else None
-    return recorded if isinstance(search, Beam) and isinstance(recorded, int) else DEFAULT_TRIALS
+    return recorded if search.grows_trees and isinstance(recorded, int) else DEFAULT_TRIALS
 
 
-def _accounts(search: Beam | Revise, plan: Plan) -> list[Account]:
-    tally = search.replay(plan)
-    return [account(tally, s, plan.trials) for s in range(len(plan.selections))]
-
-
-def _sample_accounts(search: Sample, plan: Plan) -> list[Account]:
-    """Closed forms where there are some; trials for the rest."""
-    values, tokens, critical = search.closed_forms(plan)
-    results: dict[Selection, Account] = {}
-    chancy = []
-    for s, selection in enumerate(plan.selections):
-        if np.isnan(values[:, :, s]).any():
-            chancy.append(selection)
-        else:
-            results[selection] = exact_where_known(None, values[:, :, s], tokens, critical)
+def _accounts(search: Search, plan: Plan, method: Method) -> list[Account]:
+    """Exact estimators where there are some; trials for the rest."""
+    exact = search.exact(plan) if method == "auto" and plan.on_exhausted != "reuse" else None
+    if exact is None:
+        tally = search.replay(plan)
+        return [account(tally, s, plan.trials) for s in range(len(plan.selections))]
+    chancy = [s for s in range(len(plan.selections)) if np.isnan(exact.value[:, :, s]).any()]
+    estimates: dict[int, Account] = {}
     if chancy:
-        tally = search.replay(Plan(plan.forest, chancy, plan.budgets, plan.verifier, plan.trials, plan.seed))
-        for place, selection in enumerate(chancy):
-            results[selection] = account(tally, place, plan.trials)
-            if isinstance(selection, Best | Oracle):
-                value = values[:, :, list(plan.selections).index(selection)]
-                results[selection] = exact_where_known(results[selection], value, tokens, critical)
-    return [results[selection] for selection in plan.selections]
+        tally = search.replay(replace(plan, selections=[plan.selections[s] for s in chancy]))
+        estimates = {s: account(tally, place, plan.trials) for place, s in enumerate(chancy)}
+    generations = np.broadcast_to(np.array(plan.budgets, np.float64), exact.value.shape[:2])
+    return [with_exact(estimates.get(s), exact, s, generations) for s in range(len(plan.selections))]
 
 
 def _frame(
-    forest: Forest, strategy: Strategy, budgets: Sequence[int], verifier: str | None, figures: Account
+    forest: Forest,
+    strategy: Strategy,
+    budgets: Sequence[int],
+    verifier: str | None,
+    figures: Account,
+    on_exhausted: OnExhausted,
 ) -> pl.DataFrame:
     """Rows of one strategy, question by question."""
     num_rows = forest.num_questions * len(budgets)
     bounds = figures.supported < 0.9
-    method = np.where(bounds, "bounds", np.where(figures.exact, "exact", "monte-carlo"))
+    drawn = np.where(figures.borrowed > 0, "imputed", "plugin" if on_exhausted == "reuse" else "monte-carlo")
+    method = np.where(bounds, "bounds", np.where(figures.exact, "exact", drawn))
     judge = verifier if strategy.uses_scores else None
     verifier_tokens = figures.tokens if judge is not None else np.where(figures.supported > 0, 0.0, np.nan)
     frame = pl.DataFrame(
@@ -162,10 +169,14 @@ def _frame(
             "method": method.ravel().astype(object),
             "trials": np.where(figures.exact, 0, figures.trials).ravel(),
             "variance": figures.variance.ravel(),
-            "generations": np.tile(np.array(budgets, np.float64), forest.num_questions),
+            "within": figures.within.ravel(),
+            "generations": figures.generations.ravel(),
             "tokens": figures.tokens.ravel(),
             "verifier_tokens": verifier_tokens.ravel(),
             "critical_tokens": figures.critical_tokens.ravel(),
+            "calls": figures.calls.ravel(),
+            "prefix_tokens": figures.prefix_tokens.ravel(),
+            "borrowed": figures.borrowed.ravel(),
             "missing": figures.missing.ravel(),
             "exhausted": figures.exhausted.ravel(),
         },

@@ -10,8 +10,8 @@ from tts_sim.selections import SELECTIONS, Selection
 from tts_sim.strategies.beam import Beam
 from tts_sim.strategies.revise import Revise
 from tts_sim.strategies.sample import Sample
+from tts_sim.strategies.search import Search
 
-Search = Sample | Beam | Revise
 SEARCHES: tuple[type[Search], ...] = (Sample, Beam, Revise)
 
 
@@ -73,22 +73,18 @@ def _parse(text: str, spec: str, what: str, known: tuple[Any, ...]) -> Any:
             listed = ", ".join(parameters) or "none"
             problem = "given twice" if key in values else "unknown" if key not in parameters else "without a value"
             raise ValueError(f"strategy {spec!r}: parameter {key!r} of {name} is {problem}; known: {listed}.")
-        values[key] = _value(key, value, spec)
+        values[key] = _value(value)
     try:
         return kind(**values)
     except ValueError as error:
         raise ValueError(f"strategy {spec!r}: {error}") from None
 
 
-def _value(key: str, text: str, spec: str) -> int | str | tuple[int, int]:
-    if key == "ratio":
-        match = re.fullmatch(r"(\d+):(\d+)", text)
-        if match is None:
-            raise ValueError(f"strategy {spec!r}: ratio={text}: expected sequential:parallel, for example 1:4.")
-        return int(match.group(1)), int(match.group(2))
-    if key in ("width", "sequential"):
-        if re.fullmatch(r"-?\d+", text):
-            return int(text)
-        if key == "sequential":
-            raise ValueError(f"strategy {spec!r}: sequential={text}: expected a whole number from 1.")
-    return text
+def _value(text: str) -> int | float | str | tuple[int, int]:
+    """A whole number, a number, a ratio a:b, or the text itself; what fits is for the search to say."""
+    if re.fullmatch(r"[-+]?\d+", text):
+        return int(text)
+    if re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", text, re.IGNORECASE):
+        return float(text)
+    match = re.fullmatch(r"(\d+):(\d+)", text)
+    return (int(match.group(1)), int(match.group(2))) if match else text

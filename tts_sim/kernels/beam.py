@@ -10,7 +10,7 @@ from numba import prange
 from tts_sim.arrays import Float32s, Float64s, Int, Int32s, Int64s, Key, Tally, Trees, UInt64s
 from tts_sim.kernels._jit import kernel, kernel_inlined, kernel_parallel
 from tts_sim.kernels.draws import TIE, cached_child, child_key, draw_prefix, mix, pool_size
-from tts_sim.kernels.select import note, want, worth
+from tts_sim.kernels.select import note, spend, want, worth
 
 MAX_ROUNDS = 40
 FEW = 256  # up to here counting is faster than a heap
@@ -29,6 +29,8 @@ class Room(NamedTuple):
     order: Int32s  # places of active candidates: those kept, in rank order, or a heap of all
     kept_row: Int32s  # candidates that send children in this round
     kept_key: UInt64s
+    kept_tokens: Int64s  # tokens from the prompt down to each of them
+    next_tokens: Int64s
     next_key: UInt64s
     places: Int64s
     swapped: Int64s
@@ -92,17 +94,17 @@ def rank_any(room: Room, num: Int, kept: Int) -> None:
 def beam_trial(
     trees: Trees, step_score: Float32s, q: Int, budget: Int, width: Int, key: Key, root_pool: Int,
     step_pool: Int, room: Room, tally: Tally,
-) -> tuple[Int, Int, Int]:  # fmt: skip
-    """Run one search: how it ended, its tokens and critical tokens; the candidates are then finished[:budget].
+) -> tuple[Int, Int, Int, Int, Int]:  # fmt: skip
+    """Run one search: how it ended, tokens, critical tokens, calls, prefix; candidates are then finished[:budget].
 
     It ends SUPPORTED, or with the reason why it stopped. Where missing draws are listed, all of the round are: its
     draws are known before any of its nodes is looked at. A replay that lists nothing stops at the first.
     """
-    room.kept_row[0], room.kept_key[0] = trees.question_start[q], key
+    room.kept_row[0], room.kept_key[0], room.kept_tokens[0] = trees.question_start[q], key, 0
     listing = tally.wanted_row.shape[1] > 0
     num_kept, share, pool = 1, np.int64(budget), np.int64(root_pool)
     finished, active = np.int64(0), np.int64(budget)
-    tokens, critical = np.int64(0), np.int64(0)
+    tokens, critical, calls, prefix = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     for depth in range(MAX_ROUNDS):
         rest, active, missing, unscored = active, np.int64(0), False, False
         longest = np.int64(0)
@@ -110,9 +112,11 @@ def beam_trial(
             v = np.int64(room.kept_row[p])
             count = min(share, rest)
             rest -= count
+            calls += count
+            prefix += count * room.kept_tokens[p]
             size = pool_size(trees, v, pool)
             if size < count:
-                return EXHAUSTED, tokens, critical
+                return EXHAUSTED, tokens, critical, calls, prefix
             start = np.int64(trees.child_start[v])
             whole = start + size <= trees.child_stop[v] and (pool < 0 or trees.draw[start + size - 1] == size - 1)
             if depth > 0 and count < size:
@@ -122,7 +126,7 @@ def beam_trial(
                 child = start + draw if whole else cached_child(trees, v, draw, pool)
                 if child < 0:
                     if not listing:
-                        return MISSING, tokens, critical
+                        return MISSING, tokens, critical, calls, prefix
                     missing = True
                     want(tally, q, v, draw)
                     continue
@@ -140,12 +144,12 @@ def beam_trial(
                     unscored |= step_score[child] != step_score[child]
                     active += 1
         if missing:
-            return MISSING, tokens, critical
+            return MISSING, tokens, critical, calls, prefix
         critical += longest
         if active == 0:
             break
         if unscored:
-            return UNSCORED, tokens, critical
+            return UNSCORED, tokens, critical, calls, prefix
         num_kept = (active + width - 1) // width
         if active > FEW or not rank_distinct(room, active, num_kept):
             rank_any(room, active, num_kept)
@@ -153,12 +157,13 @@ def beam_trial(
             i = room.order[p]
             room.kept_row[p] = room.row[i]
             room.next_key[p] = child_key(room.kept_key[room.sender[i]], room.draw[i])
+            room.next_tokens[p] = room.kept_tokens[room.sender[i]] + trees.tokens[room.row[i]]
         for p in range(num_kept):
-            room.kept_key[p] = room.next_key[p]
+            room.kept_key[p], room.kept_tokens[p] = room.next_key[p], room.next_tokens[p]
         share, pool = np.int64(width), np.int64(step_pool)
     for i in range(active):  # unfinished after the last round: candidates without an answer
         room.finished[finished + i] = room.row[i]
-    return SUPPORTED, tokens, critical
+    return SUPPORTED, tokens, critical, calls, prefix
 
 
 @kernel
@@ -174,7 +179,8 @@ def beam_question(
     room = Room(
         np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.int32),
         np.empty(most, np.float32), np.empty(most, np.uint64), np.empty(most, np.int32), np.empty(most, np.int32),
-        np.empty(most, np.uint64), np.empty(most, np.uint64), np.arange(largest), np.empty(most, np.int64),
+        np.empty(most, np.uint64), np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.uint64),
+        np.arange(largest), np.empty(most, np.int64),
         np.empty(most, np.int64), np.empty(most, np.int64),
         np.empty(trees.answer_start[q + 1] - trees.answer_start[q], np.float64),
     )  # fmt: skip
@@ -184,7 +190,7 @@ def beam_question(
         trial_key = mix(key, np.uint64(t))
         draw_prefix(trial_key, root_size, min(most, root_size), room.places, room.swapped, room.root_draws)
         for b in range(len(budgets)):
-            end, tokens, critical = beam_trial(
+            end, tokens, critical, calls, prefix = beam_trial(
                 trees, scores[0], q, budgets[b], widths[b], trial_key, root_pool, step_pool, room, tally
             )
             if end == MISSING:
@@ -201,9 +207,7 @@ def beam_question(
                         tally.status[q] = 1
                         return
                     note(tally, q, b, s, value)
-                tally.supported[q, b] += 1
-                tally.tokens[q, b] += tokens
-                tally.critical[q, b] += critical
+                spend(tally, q, b, budgets[b], tokens, critical, calls, prefix)
 
 
 @kernel_parallel

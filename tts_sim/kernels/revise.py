@@ -8,7 +8,7 @@ from numba import prange
 from tts_sim.arrays import Float32s, Float64s, Int, Int32s, Int64s, Key, Tally, Trees
 from tts_sim.kernels._jit import kernel, kernel_parallel
 from tts_sim.kernels.draws import TIE, cached_child, child_key, draw_prefix, mix
-from tts_sim.kernels.select import MAJORITY, ORACLE, note, want, worth
+from tts_sim.kernels.select import MAJORITY, ORACLE, note, spend, want, worth
 
 HIERARCHICAL, POOLED, LAST = 0, 1, 2
 
@@ -59,7 +59,8 @@ def chain_choice(
 @kernel
 def revise_question(
     trees: Trees, scores: Float32s, kinds: Int64s, columns: Int64s, across: Int, q: Int, b: Int, parallel: Int,
-    sequential: Int, trials: Int, seed: Key, pool: Int, chain_start: Int64s, lengths: Int32s, tally: Tally,
+    sequential: Int, trials: Int, seed: Key, pool: Int, context: Int, chain_start: Int64s, lengths: Int32s,
+    tally: Tally,
 ) -> None:  # fmt: skip
     """Replay question q `trials` times with `parallel` chains of `sequential` attempts."""
     prompt = trees.question_start[q]
@@ -71,7 +72,7 @@ def revise_question(
         tally.exhausted[q, b] += trials
         return
     chains, draws = np.empty((eligible, sequential), np.int32), np.empty(eligible, np.int64)
-    tokens = np.zeros(eligible, np.int64)
+    tokens, above = np.zeros(eligible, np.int64), np.zeros(eligible, np.int64)
     c = 0
     for i in range(chain_start[q + 1] - chain_start[q]):
         if lengths[chain_start[q] + i] >= sequential:
@@ -80,6 +81,8 @@ def revise_question(
             for step in range(sequential):
                 chains[c, step] = v
                 tokens[c] += trees.tokens[v]
+                for back in range(max(0, step - context), step):
+                    above[c] += trees.tokens[chains[c, back]]
                 v = cached_child(trees, v, np.int64(0), pool)
             c += 1
     places, swapped, picked = np.arange(eligible), np.empty(parallel, np.int64), np.empty(parallel, np.int64)
@@ -89,9 +92,10 @@ def revise_question(
     for t in range(trials):
         trial_key = mix(key, np.uint64(t))
         draw_prefix(trial_key, eligible, parallel, places, swapped, picked)
-        num, spent, longest = 0, np.int64(0), np.int64(0)
+        num, spent, longest, reread = 0, np.int64(0), np.int64(0), np.int64(0)
         for place in picked:
             spent += tokens[place]
+            reread += above[place]
             longest = max(longest, tokens[place])
             if across == POOLED:
                 rows[num : num + sequential] = chains[place]
@@ -115,23 +119,22 @@ def revise_question(
                 tally.status[q] = 1
                 return
             note(tally, q, b, s, value)
-        tally.supported[q, b] += 1
-        tally.tokens[q, b] += spent
-        tally.critical[q, b] += longest
+        spend(tally, q, b, parallel * sequential, spent, longest, parallel * sequential, reread)
 
 
 @kernel_parallel
 def revise(
     trees: Trees, scores: Float32s, kinds: Int64s, columns: Int64s, across: Int, parallel: Int64s,
-    sequential: Int64s, trials: Int, seed: Key, pool: Int, chain_start: Int64s, lengths: Int32s, tally: Tally,
+    sequential: Int64s, trials: Int, seed: Key, pool: Int, context: Int, chain_start: Int64s, lengths: Int32s,
+    tally: Tally,
 ) -> None:  # fmt: skip
     """Replay `revise` on every question, each budget with its own numbers of chains and attempts."""
     num_budgets = len(parallel)
     for i in prange((len(trees.question_start) - 1) * num_budgets):
         q, b = np.int64(i // num_budgets), np.int64(i % num_budgets)
         revise_question(
-            trees, scores, kinds, columns, across, q, b, parallel[b], sequential[b], trials, seed, pool, chain_start,
-            lengths, tally,
+            trees, scores, kinds, columns, across, q, b, parallel[b], sequential[b], trials, seed, pool, context,
+            chain_start, lengths, tally,
         )  # fmt: skip
 
 

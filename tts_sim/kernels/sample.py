@@ -9,7 +9,7 @@ from tts_sim.arrays import Float32s, Float64s, Int, Int64s, Key, Solutions, Tall
 from tts_sim.kernels._jit import kernel, kernel_parallel
 from tts_sim.kernels.draws import draw_prefix, mix
 from tts_sim.kernels.levels import COMPLETE, EXHAUSTED, MISSING
-from tts_sim.kernels.select import BEST, MAJORITY, ORACLE, note, want
+from tts_sim.kernels.select import BEST, MAJORITY, ORACLE, note, spend, want
 
 
 @kernel
@@ -88,6 +88,7 @@ def sample_question(
     most = budgets[-1]
     places, swapped, order = np.arange(pool), np.empty(most, np.int64), np.empty(most, np.int64)
     sums = np.empty(trees.answer_start[q + 1] - trees.answer_start[q], np.float64)
+    spent, longest = np.empty(len(budgets), np.int64), np.empty(len(budgets), np.int64)
     listed = np.zeros(pool, np.bool_)
     key = mix(seed, trees.question_key[q])
     b_stop: Int = 0
@@ -113,8 +114,7 @@ def sample_question(
             tally.exhausted[q, b] += exhausted
             if not missing and not exhausted:
                 b_stop = b + 1
-                tally.tokens[q, b] += tokens
-                tally.critical[q, b] += critical
+                spent[b], longest[b] = tokens, critical
         for s in range(len(kinds)):
             if kinds[s] == ORACLE:
                 _coverage(trees, q, b_stop, budgets, order, found, tally, s)
@@ -124,7 +124,7 @@ def sample_question(
                 counted = kinds[s] == MAJORITY
                 _votes(trees, scores[columns[s]], counted, q, b_stop, budgets, order, found, tally, s, sums)
         for b in range(b_stop):
-            tally.supported[q, b] += 1
+            spend(tally, q, b, budgets[b], spent[b], longest[b], budgets[b], 0)
 
 
 @kernel_parallel

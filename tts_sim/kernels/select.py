@@ -93,6 +93,17 @@ def note(tally: Tally, q: Int, b: Int, s: Int, value: float) -> None:
 
 
 @kernel_inlined
+def spend(tally: Tally, q: Int, b: Int, generations: Int, tokens: Int, critical: Int, calls: Int, prefix: Int) -> None:
+    """Count a supported trial with what it cost; call after its values are noted."""
+    tally.supported[q, b] += 1
+    tally.generations[q, b] += generations
+    tally.tokens[q, b] += tokens
+    tally.critical[q, b] += critical
+    tally.calls[q, b] += calls
+    tally.prefix[q, b] += prefix
+
+
+@kernel_inlined
 def want(tally: Tally, q: Int, row: Int, draw: Int) -> None:
     """List a draw that is missing, as far as there is room; count it always."""
     place = tally.wanted[q]

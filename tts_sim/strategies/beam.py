@@ -11,10 +11,11 @@ import numpy as np
 from tts_sim.arrays import IMPORTED, Tally, new_tally
 from tts_sim.kernels import beam as kernels
 from tts_sim.strategies.plan import Plan, refuse_kind, refuse_missing_scores, refuse_short_pools, score_columns
+from tts_sim.strategies.search import Search
 
 
 @dataclass(frozen=True)
-class Beam:
+class Beam(Search):
     """Keep the best n/width of n candidates by step score, send `width` children from each, for 40 rounds.
 
     Finished candidates are frozen: they join the answers, and the next round draws one child less for each; the last
@@ -26,6 +27,7 @@ class Beam:
     name: ClassVar[str] = "beam"
     kind: ClassVar[str] = "steps"
     uses_scores: ClassVar[bool] = True
+    grows_trees: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.width != "sqrt" and (not isinstance(self.width, int) or self.width < 1):
@@ -45,7 +47,7 @@ class Beam:
         """Run the kernel. Raises CacheExhausted if a budget exceeds a question's root pool, ScoreMissing for scores."""
         forest = plan.forest
         refuse_kind(forest, self.kind, str(self))
-        refuse_short_pools(forest, forest.root_pools(), max(plan.budgets), "first steps")
+        refuse_short_pools(plan, forest.root_pools(), max(plan.budgets), "first steps")
         scores, columns = score_columns(plan, step_scores=True)
         tally = new_tally(len(forest.question_ids), len(plan.budgets), len(plan.selections), plan.room)
         kernels.beam(

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from tts_sim.arrays import Float32s, Int64s, Tally
+from tts_sim.arrays import Float32s, Float64s, Int64s, Tally
 from tts_sim.errors import CacheExhausted, ScoreMissing
 from tts_sim.forest import Forest
 from tts_sim.selections import Best, Selection, Weighted
+
+OnExhausted = Literal["refuse", "bounds", "reuse", "borrow"]
+ON_EXHAUSTED: tuple[OnExhausted, ...] = ("refuse", "bounds", "reuse", "borrow")
 
 
 @dataclass(frozen=True)
 class Plan:
     """One kernel run: every selection of a search at every budget. Budgets ascend without repetition.
 
-    `room` is the number of missing draws to list per question; 0 for a replay.
+    `room` is the number of missing draws to list per question; 0 for a replay. `on_exhausted` says what a replay does
+    where the cache ends: `refuse` a budget above a pool, count such trials as unsupported (`bounds`), draw from what is
+    cached with replacement (`reuse`), or take the children of a like sibling (`borrow`).
     """
 
     forest: Forest
@@ -27,10 +33,24 @@ class Plan:
     trials: int
     seed: int
     room: int = 0
+    on_exhausted: OnExhausted = "refuse"
 
     @property
     def kinds(self) -> Int64s:
         return np.array([selection.kind for selection in self.selections], np.int64)
+
+
+class Exact(NamedTuple):
+    """What is known without chance, NaN elsewhere: shapes (Q, B, S) for `value` and `within`, (Q, B) for the rest.
+
+    `within` estimates the variance of a value over new generations, without bias; it may be negative.
+    """
+
+    value: Float64s
+    within: Float64s
+    tokens: Float64s
+    critical: Float64s
+    prefix: Float64s
 
 
 def score_columns(plan: Plan, step_scores: bool) -> tuple[Float32s, Int64s]:
@@ -93,8 +113,11 @@ def score_missing(plan: Plan, question: int) -> ScoreMissing:
     )
 
 
-def refuse_short_pools(forest: Forest, pools: Int64s, needed: int, what: str) -> None:
-    """Raise CacheExhausted if a question's pool is smaller than `needed`."""
+def refuse_short_pools(plan: Plan, pools: Int64s, needed: int, what: str) -> None:
+    """Raise CacheExhausted if a question's pool is smaller than `needed`, and the plan refuses that."""
+    if plan.on_exhausted != "refuse":
+        return
+    forest = plan.forest
     short = np.flatnonzero(pools < needed)
     if len(short):
         first = int(short[0])
@@ -102,6 +125,12 @@ def refuse_short_pools(forest: Forest, pools: Int64s, needed: int, what: str) ->
             f"{len(short)} of {len(pools)} questions hold fewer than {needed} {what} "
             f"(first: {forest.question_ids[first]!r}, {int(pools[first])}). Lower the budget, or record more."
         )
+
+
+def refuse_policy(plan: Plan, search: str, *known: OnExhausted) -> None:
+    """Raise ValueError unless the search knows how to go on in this way where the cache ends."""
+    if plan.on_exhausted not in known:
+        raise ValueError(f"on_exhausted={plan.on_exhausted!r}: {search} knows {', '.join(known)}.")
 
 
 def refuse_kind(forest: Forest, kind: str, search: str) -> None:

@@ -16,13 +16,15 @@ from tts_sim.kernels import revise as kernels
 from tts_sim.kernels.levels import chain_lengths
 from tts_sim.selections import Best, Selection, Weighted
 from tts_sim.strategies.plan import Plan, refuse_kind, refuse_missing_scores, refuse_short_pools, score_columns
+from tts_sim.strategies.search import Search
 
+CONTEXT_ATTEMPTS = 4
 Across = Literal["hierarchical", "pooled", "last"]
 ACROSS: tuple[Across, ...] = ("hierarchical", "pooled", "last")
 
 
 @dataclass(frozen=True)
-class Revise:
+class Revise(Search):
     """P chains, the first S attempts of each, P · S = n. Give `sequential` (S) or `ratio` (a, b) with S/P = a/b.
 
     `across` says what the selection sees: all attempts (`pooled`), only the S-th of each chain (`last`), or one attempt
@@ -36,14 +38,15 @@ class Revise:
     across: Across | None = None
     name: ClassVar[str] = "revise"
     kind: ClassVar[str] = "revisions"
-    uses_scores: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if (self.sequential is None) == (self.ratio is None):
             raise ValueError("revise needs one of sequential=S and ratio=a:b, for example revise(sequential=4).")
-        if self.sequential is not None and self.sequential < 1:
+        if self.sequential is not None and (not isinstance(self.sequential, int) or self.sequential < 1):
             raise ValueError(f"sequential={self.sequential}: expected a whole number from 1.")
         if self.ratio is not None:
+            if not isinstance(self.ratio, tuple):
+                raise ValueError(f"ratio={self.ratio}: expected sequential:parallel, for example 1:4.")
             if min(self.ratio) < 1:
                 raise ValueError(f"ratio={self.ratio[0]}:{self.ratio[1]}: expected whole numbers from 1.")
             shared = math.gcd(*self.ratio)
@@ -59,6 +62,10 @@ class Revise:
         """The same with `across` spelled out for this selection."""
         default: Across = "hierarchical" if isinstance(selection, Best | Weighted) else "pooled"
         return Revise(self.sequential, self.ratio, self.across or default)
+
+    def check_budget(self, budget: int) -> None:
+        """See Search."""
+        self.shape_at(budget)
 
     def shape_at(self, budget: int) -> tuple[int, int]:
         """(P, S) at this budget. Raises ValueError if there is no such shape."""
@@ -85,7 +92,7 @@ class Revise:
         tally = new_tally(len(forest.question_ids), len(plan.budgets), len(plan.selections))
         kernels.revise(
             forest.trees, scores, plan.kinds, columns, ACROSS.index(self.across or "pooled"), *_columns(shapes),
-            plan.trials, np.uint64(plan.seed), _pool(forest), start, lengths, tally,
+            plan.trials, np.uint64(plan.seed), _pool(forest), _context(forest), start, lengths, tally,
         )  # fmt: skip
         refuse_missing_scores(plan, tally)
         return tally
@@ -94,7 +101,7 @@ class Revise:
         """List the next missing attempt of each of the chains 0 : P. Raises CacheExhausted for more than the pool."""
         refuse_kind(plan.forest, self.kind, str(self))
         shapes = [self.shape_at(budget) for budget in plan.budgets]
-        refuse_short_pools(plan.forest, plan.forest.root_pools(), max(parallel for parallel, _ in shapes), "chains")
+        refuse_short_pools(plan, plan.forest.root_pools(), max(parallel for parallel, _ in shapes), "chains")
         tally = new_tally(len(plan.forest.question_ids), 1, 1, plan.room)
         kernels.missing_attempts(plan.forest.trees, *_columns(shapes), _pool(plan.forest), tally)
         return tally
@@ -125,6 +132,13 @@ def refuse_few_chains(forest: Forest, start: Int64s, lengths: Int32s, parallel: 
 
 def _columns(shapes: Sequence[tuple[int, int]]) -> tuple[Int64s, Int64s]:
     return np.array([p for p, _ in shapes], np.int64), np.array([s for _, s in shapes], np.int64)
+
+
+def _context(forest: Forest) -> int:
+    """Earlier attempts that the reviser sees: those of the recorded run, or four as in the paper."""
+    settings = forest.recorded.get("settings")
+    recorded = settings.get("context_attempts") if isinstance(settings, dict) else None
+    return recorded if isinstance(recorded, int) else CONTEXT_ATTEMPTS
 
 
 def _pool(forest: Forest) -> int:

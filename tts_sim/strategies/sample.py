@@ -7,19 +7,19 @@ from typing import ClassVar
 
 import numpy as np
 
-from tts_sim.arrays import Float32s, Float64s, Int64s, Solutions, Tally, new_tally
+from tts_sim.arrays import Float32s, Int64s, Solutions, Tally, new_tally
 from tts_sim.kernels import sample as kernels
 from tts_sim.selections import Best, Oracle
-from tts_sim.strategies.plan import Plan, refuse_kind, refuse_short_pools, score_columns, score_missing
+from tts_sim.strategies.plan import Exact, Plan, refuse_kind, refuse_short_pools, score_columns, score_missing
+from tts_sim.strategies.search import Search
 
 
 @dataclass(frozen=True)
-class Sample:
+class Sample(Search):
     """n draws from the root pool; below the root, draw 0 is taken at every step."""
 
     name: ClassVar[str] = "sample"
     kind: ClassVar[str] = "steps"
-    uses_scores: ClassVar[bool] = False
 
     def __str__(self) -> str:
         return self.name
@@ -34,11 +34,8 @@ class Sample:
         )  # fmt: skip
         return tally
 
-    def closed_forms(self, plan: Plan) -> tuple[Float64s, Float64s, Float64s]:
-        """Exact values (Q, B, S) of `best` and `oracle`, tokens and critical tokens (Q, B).
-
-        NaN for questions of which a solution is missing, and for the other selections.
-        """
+    def exact(self, plan: Plan) -> Exact:
+        """Closed forms of `best` and `oracle`; NaN where a solution is missing, and for the other selections."""
         found, scores, columns = _ready(self, plan)
         budgets = np.array(plan.budgets, np.int64)
         closed = np.array([isinstance(selection, Best | Oracle) for selection in plan.selections])
@@ -52,13 +49,14 @@ class Sample:
         sizes = np.diff(found.start)
         totals = np.add.reduceat(np.append(found.tokens, 0), found.start[:-1]) if len(sizes) else np.zeros(0)
         means = np.where(sizes > 0, totals / np.maximum(sizes, 1), np.nan)
-        return value, means[:, None] * budgets[None, :], critical
+        nothing = np.full(value.shape, np.nan)
+        return Exact(value, nothing, means[:, None] * budgets[None, :], critical, np.zeros(shape))
 
 
 def _ready(search: Sample, plan: Plan) -> tuple[Solutions, Float32s, Int64s]:
     forest = plan.forest
     refuse_kind(forest, search.kind, str(search))
-    refuse_short_pools(forest, forest.root_pools(), max(plan.budgets), "samples")
+    refuse_short_pools(plan, forest.root_pools(), max(plan.budgets), "samples")
     scores, columns = score_columns(plan, step_scores=False)
     found = forest.solutions()
     if any(selection.uses_scores for selection in plan.selections):
