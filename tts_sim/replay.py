@@ -179,6 +179,7 @@ def _frame(
             "borrowed": figures.borrowed.ravel(),
             "missing": figures.missing.ravel(),
             "exhausted": figures.exhausted.ravel(),
+            "exchangeable": pl.repeat(forest.exchangeable, num_rows, eager=True, dtype=pl.Boolean),
         },
         schema_overrides={"method": pl.String},
         nan_to_null=True,
