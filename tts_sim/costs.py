@@ -73,7 +73,7 @@ def priced(outcomes: Outcomes, sizes: Sizes, ledger: Ledger | None = None) -> Ou
     frame = frame.with_columns(**columns)
     read: pl.Expr = pl.lit(0.0)
     if ledger.prefill != "none":
-        frame = frame.with_columns(_prompt=pl.col("_prompt").fill_null(ledger.prompt_tokens))
+        frame = frame.with_columns(_prompt=pl.coalesce("_prompt", pl.lit(ledger.prompt_tokens, pl.Float64)))
         unknown = frame.filter(pl.col("_prompt").is_null())
         if len(unknown):
             raise ValueError(
