@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 
 from tts_sim.outcomes import Outcomes
+from tts_sim.verifiers import parse_verifier
 
 if TYPE_CHECKING:
     from cache import Cache
@@ -67,7 +68,7 @@ def priced(outcomes: Outcomes, sizes: Sizes, ledger: Ledger | None = None) -> Ou
     frame = outcomes.frame
     columns = {
         "_generator": _column(frame, "run", sizes.generators),
-        "_verifier": _column(frame, "verifier", {**_derived(frame["verifier"], sizes), **sizes.verifiers}),
+        "_verifier": _column(frame, "verifier", _judges(frame["verifier"], sizes)),
         "_prompt": _column(frame, "question_id", sizes.prompt_tokens),
     }
     frame = frame.with_columns(**columns)
@@ -115,10 +116,19 @@ def within_limits(curve: pl.DataFrame, unit: str, limits: Sequence[float]) -> pl
     return pl.concat(rows)
 
 
-def _derived(verifiers: pl.Series, sizes: Sizes) -> dict[str, int | None]:
-    """A derived verifier, flip(prm,probability=0.2), costs what the cached one in it does."""
-    names = verifiers.drop_nulls().unique().to_list()
-    return {name: sizes.verifiers.get(name.rsplit("(", 1)[-1].split(",")[0]) for name in names}
+def _judges(verifiers: pl.Series, sizes: Sizes) -> dict[str, int | None]:
+    """Parameters of each verifier: a derived one, flip(prm,probability=0.2), costs what the cached one in it does.
+
+    `random` costs nothing; a verifier of which the cache knows nothing has no known size.
+    """
+    found: dict[str, int | None] = {}
+    for name in verifiers.drop_nulls().unique():
+        try:
+            source = parse_verifier(name, sizes.verifiers).source
+        except ValueError:
+            source = name
+        found[name] = 0 if source is None else sizes.verifiers.get(source)
+    return found
 
 
 def _column(frame: pl.DataFrame, key: str, sizes: Mapping[str, int | None]) -> pl.Series:

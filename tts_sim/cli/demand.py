@@ -34,7 +34,7 @@ def demand(
 
     A replay stops where it first misses a draw: once these are filled, a deeper layer may follow.
     """
-    from tts_sim.cli.engine import announce_compilation, fitting, forests_of, judges, parsed
+    from tts_sim.cli.engine import announce_compilation, fitting, forests_of, parsed
     from tts_sim.cli.options import note, open_for_reading, parse_budgets, print_rows
 
     strategies, budgets = parsed(specs or [], strategy or []), parse_budgets(budget)
@@ -46,10 +46,12 @@ def demand(
 
         from tts_sim.demand import demand as list_missing
         from tts_sim.demand_cost import expected_tokens
+        from tts_sim.verifiers import side_by_side
 
         parts = forests_of(opened, strategies, run, all_questions=True)
         lists = []
-        for (forest, members), judge in zip(parts, judges(parts, verifier), strict=True):
+        judged = side_by_side([forest for forest, _ in parts], [] if verifier is None else [verifier], seed=seed)
+        for (forest, (judge, *_)), (_, members) in zip(judged, parts, strict=True):
             for to_end in (True, False):
                 group = [member for member in members if member.search.grows_trees != to_end]
                 for fit, fitted in fitting(group, budgets):

@@ -64,19 +64,6 @@ def forests_of(
     ]
 
 
-def judges(parts: Sequence[tuple[Forest, list[Strategy]]], verifier: str | None) -> list[str | None]:
-    """The verifier for each run: the named one where it has scored, the run's own default elsewhere.
-
-    Raises ValueError if the named one has scored none of the runs, unless nothing is cached that could be scored.
-    """
-    if verifier is None or not any(forest.num_nodes for forest, _ in parts):
-        return [None] * len(parts)
-    if not any(verifier in forest.scores for forest, _ in parts):
-        known = ", ".join(sorted({name for forest, _ in parts for name in forest.scores})) or "none"
-        raise ValueError(f"verifier {verifier!r}: has scored none of these runs; known: {known}.")
-    return [verifier if verifier in forest.scores else None for forest, _ in parts]
-
-
 @dataclass(frozen=True)
 class Asked:
     """What the options of a replaying command ask for."""
@@ -105,6 +92,7 @@ def outcomes_of(cache: Cache, asked: Asked) -> Outcomes:
     from tts_sim.outcomes import combine
     from tts_sim.replay import METHODS, checked_choice, replay
     from tts_sim.strategies.plan import ON_EXHAUSTED
+    from tts_sim.verifiers import rounds, side_by_side
 
     checked_choice("--method", asked.method, METHODS)
     checked_choice("--on-exhausted", asked.on_exhausted, ON_EXHAUSTED)
@@ -116,17 +104,17 @@ def outcomes_of(cache: Cache, asked: Asked) -> Outcomes:
             raise CacheExhausted(f"run {forest.run_id!r} holds no generation yet. Record with `tts-sim generate`.")
         if not forest.exchangeable:
             note(f"run {forest.run_id!r}: its siblings are not i.i.d. (exchangeable is false): no figure is unbiased.")
-    outcomes = []
-    for place, verifier in enumerate(asked.verifiers or [None]):
-        for (forest, members), judge in zip(parts, judges(parts, verifier), strict=True):
-            wanted = [member for member in members if place == 0 or member.uses_scores]
-            for budgets, group in fitting(wanted, asked.budgets):
-                outcomes.append(
-                    replay(
-                        forest, group, budgets, verifier=judge, trials=asked.trials, seed=asked.seed,
-                        method=asked.method, on_exhausted=asked.on_exhausted,  # type: ignore[arg-type]
-                    )
-                )  # fmt: skip
+    outcomes = [
+        replay(
+            forest, group, budgets, verifier=judge, trials=asked.trials, seed=asked.seed,
+            method=asked.method, on_exhausted=asked.on_exhausted,  # type: ignore[arg-type]
+        )
+        for (forest, names), (_, wanted) in zip(
+            side_by_side([forest for forest, _ in parts], asked.verifiers, seed=asked.seed), parts, strict=True
+        )
+        for judge, members in rounds(wanted, names)
+        for budgets, group in fitting(members, asked.budgets)
+    ]  # fmt: skip
     ledger = Ledger(asked.prefill, asked.rescore, asked.prompt_tokens)  # type: ignore[arg-type]
     return priced(combine(outcomes), model_sizes(cache), ledger)
 

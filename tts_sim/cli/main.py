@@ -15,6 +15,7 @@ from tts_sim.cli.import_ import import_
 from tts_sim.cli.info import info
 from tts_sim.cli.replay import replay
 from tts_sim.cli.sql import sql
+from tts_sim.cli.verifiers import verifiers
 
 app = typer.Typer(
     name="tts-sim",
@@ -31,6 +32,7 @@ app.command()(sql)
 app.command("import")(import_)
 app.command()(replay)
 app.command()(demand)
+app.command()(verifiers)
 app.add_typer(generate, name="generate")
 
 
