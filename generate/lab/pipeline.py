@@ -36,8 +36,8 @@ class LabReport:
 def train_lab(out: Path, *, preset: str = "small", device: str = "cpu", seed: int = 0, progress: Progress) -> LabReport:
     """Train base, prm, large, reviser and orm into `out/<name>/`; stages that are there already are kept.
 
-    On a CPU with two cores `large` trains in a process of its own beside the others. A stage appears under its name
-    only when it is complete, so a killed run resumes with the stages it had finished.
+    On a CPU with two cores `large`, `reviser` and `orm` train in a process of their own beside `base` and `prm`. A stage
+    appears under its name only when it is complete, so a killed run resumes with the stages it had finished.
     Raises ValueError for an unknown preset.
     """
     if preset not in PRESETS:
@@ -45,15 +45,18 @@ def train_lab(out: Path, *, preset: str = "small", device: str = "cpu", seed: in
     out.mkdir(parents=True, exist_ok=True)
     if device == "cpu" and (os.cpu_count() or 1) > 1 and preset != "tiny":
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            beside = pool.submit(run_stage, "large", out, preset, device, seed, print_progress)
+            beside = [pool.submit(run_stage, "large", out, preset, device, seed, print_progress)]
             threads = torch.get_num_threads()
             torch.set_num_threads(1)
             try:
-                for name in SEQUENCE:
-                    run_stage(name, out, preset, device, seed, progress)
+                run_stage("base", out, preset, device, seed, progress)
+                for name in ("reviser", "orm"):  # one worker: after `large`, in this order
+                    beside.append(pool.submit(run_stage, name, out, preset, device, seed, print_progress))
+                run_stage("prm", out, preset, device, seed, progress)
             finally:
                 torch.set_num_threads(threads)
-            beside.result()
+            for waiting in beside:
+                waiting.result()
     else:
         for name in (*SEQUENCE, "large"):
             run_stage(name, out, preset, device, seed, progress)
