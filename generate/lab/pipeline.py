@@ -36,8 +36,8 @@ class LabReport:
 def train_lab(out: Path, *, preset: str = "small", device: str = "cpu", seed: int = 0, progress: Progress) -> LabReport:
     """Train base, prm, large, reviser and orm into `out/<name>/`; stages that are there already are kept.
 
-    On a CPU with two cores `large`, `reviser` and `orm` train in a process of their own beside `base` and `prm`. A stage
-    appears under its name only when it is complete, so a killed run resumes with the stages it had finished.
+    On a CPU with two cores `large`, `reviser` and `orm` train in a process of their own beside `base` and `prm`. A
+    stage appears under its name only when it is complete, so a killed run resumes with the stages it had finished.
     Raises ValueError for an unknown preset.
     """
     if preset not in PRESETS:
