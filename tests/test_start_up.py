@@ -24,6 +24,7 @@ def loaded_by(code: str) -> list[str]:
     [
         ["--help"],
         ["replay", "--help"],
+        ["compare", "--help"],
         ["verifiers", "--help"],
         ["generate", "--help"],
         ["generate", "sample", "--help"],

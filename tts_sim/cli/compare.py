@@ -38,6 +38,10 @@ def compare(
     verifier: Annotated[str | None, typer.Option("--verifier", help="Verifier whose scores are used.")] = None,
     trials: Annotated[int | None, typer.Option("--trials", help="Trials per question; default 256.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of all draws.")] = 0,
+    method: Annotated[str, typer.Option("--method", help="auto (exact where it can be) or monte-carlo.")] = "auto",
+    on_exhausted: Annotated[
+        str, typer.Option("--on-exhausted", help="Where the cache ends: refuse, bounds, reuse or borrow.")
+    ] = "refuse",
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
@@ -46,31 +50,20 @@ def compare(
     With intervals (each budget by itself), bands (all budgets at once), tests, and the difference that this many
     questions can show at all.
     """
-    from tts_sim.cli.engine import announce_compilation, forests_of, judges, parsed
+    from tts_sim.cli.engine import Asked, outcomes_of, parsed
     from tts_sim.cli.options import open_for_reading, parse_budgets, print_rows
-    from tts_sim.errors import CacheExhausted
 
     strategies, budgets = parsed(specs or [], strategy or []), parse_budgets(budget)
     if len(strategies) < 2:
         raise ValueError(f"compare {strategies[0]}: expected at least two different strategies.")
     with open_for_reading(cache) as opened:
-        announce_compilation(strategies)
-        from itertools import combinations
+        judges = [] if verifier is None else [verifier]
+        asked = Asked(strategies, budgets, run, judges, trials, seed, method, on_exhausted)
+        outcomes = outcomes_of(opened, asked)
+    from itertools import combinations
 
-        from tts_sim.compare import compare_all
-        from tts_sim.outcomes import combine
-        from tts_sim.replay import replay as run_replay
+    from tts_sim.compare import compare_all
 
-        parts = forests_of(opened, strategies, run)
-        for forest, _ in parts:
-            if not forest.num_questions:
-                raise CacheExhausted(f"run {forest.run_id!r} holds no generation yet. Record with `tts-sim generate`.")
-        outcomes = combine(
-            [
-                run_replay(forest, members, budgets, verifier=judge, trials=trials, seed=seed)
-                for (forest, members), judge in zip(parts, judges(parts, verifier), strict=True)
-            ]
-        )
     rows = compare_all(outcomes, list(combinations(strategies, 2)), seed=seed)
     if as_json or as_csv:
         print_rows(rows, as_json=as_json, as_csv=as_csv)

@@ -9,6 +9,7 @@ import typer
 
 from generate.cli import app as generate
 from tts_sim.cli.check import check
+from tts_sim.cli.compare import compare
 from tts_sim.cli.demand import demand
 from tts_sim.cli.demo import demo
 from tts_sim.cli.import_ import import_
@@ -31,6 +32,7 @@ app.command()(check)
 app.command()(sql)
 app.command("import")(import_)
 app.command()(replay)
+app.command()(compare)
 app.command()(demand)
 app.command()(verifiers)
 app.add_typer(generate, name="generate")

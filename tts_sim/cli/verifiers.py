@@ -57,15 +57,16 @@ def verifiers(
         raise ValueError(f"--by {by}: expected level or difficulty.")
     with open_for_reading(cache) as opened:
         announce_compilation([])
-        from tts_sim import verifier_quality as quality
         from tts_sim.load import load_forest
+        from tts_sim.verifier_quality import calibration as bins
+        from tts_sim.verifier_quality import verifier_quality
         from tts_sim.verifiers import side_by_side
 
         forest = load_forest(opened, run, kind=_first_kind(opened))
     if not forest.num_nodes:
         raise CacheExhausted(f"run {forest.run_id!r} holds no generation yet. Record with `tts-sim generate`.")
     [(forest, names)] = side_by_side([forest], verifier or list(forest.scores), seed=seed)
-    figures = quality.calibration if calibration else quality.verifier_quality
+    figures = bins if calibration else verifier_quality
     rows = figures(forest, [name for name in names if name is not None], by=by, agg=agg)  # type: ignore[arg-type]
     if as_json or as_csv:
         print_rows(rows, as_json=as_json, as_csv=as_csv)
