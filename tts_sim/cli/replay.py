@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tts_sim.cli.engine import Asked
     from tts_sim.spec import Strategy
 
-FIGURES = ["accuracy", "se", "ci_low", "ci_high", "se_fixed", "lower", "upper", "supported"]
+FIGURES = ["accuracy", "se", "ci_low", "ci_high", "band_low", "band_high", "se_fixed", "lower", "upper", "supported"]
 COSTS = ["tokens", "verifier_tokens", "critical_tokens"]
 DISPENSABLE: list[str | tuple[str, ...]] = [
     "se_fixed",
@@ -62,6 +62,9 @@ def replay(
     prompt_tokens: Annotated[
         int | None, typer.Option("--prompt-tokens", help="Length of prompts of which the cache does not know it.")
     ] = None,
+    bands: Annotated[
+        bool, typer.Option("--bands", help="Add bands that hold for all budgets of a strategy at once.")
+    ] = False,
     per_question: Annotated[bool, typer.Option("--per-question", help="One row per question.")] = False,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
@@ -78,6 +81,10 @@ def replay(
     if per_question and (by is not None or limits):
         what = f"--by {by}" if by is not None else f"--budget {budget}"
         raise ValueError(f"{what} means over questions, --per-question lists them; give one of them.")
+    if bands and (per_question or by is not None or limits):
+        raise ValueError(
+            "--bands is for curves over all questions: leave out --per-question, --by and budgets in units."
+        )
     if cost not in COST_UNITS:
         raise ValueError(f"--cost {cost}: expected one of {', '.join(COST_UNITS)}.")
     asked = Asked(
@@ -92,6 +99,10 @@ def replay(
         else:
             outcomes = outcomes_of(opened, asked)
             rows = outcomes.frame if per_question else outcomes.curve(by=by)  # type: ignore[arg-type]
+            if bands:
+                from tts_sim.bands import with_bands
+
+                rows = with_bands(rows, outcomes, seed=seed)
             num_questions = outcomes.frame["question_id"].n_unique()
     if cost not in rows.columns or (cost != "generations" and rows[cost].null_count() == len(rows)):
         raise ValueError(f"--cost {cost}: unknown here; the cache's models have no num_params.")
