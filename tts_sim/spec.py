@@ -9,11 +9,12 @@ from typing import Any
 from tts_sim.selections import SELECTIONS, Selection
 from tts_sim.strategies.beam import Beam
 from tts_sim.strategies.dvts import Dvts
+from tts_sim.strategies.rebase import Rebase
 from tts_sim.strategies.revise import Revise
 from tts_sim.strategies.sample import Sample
 from tts_sim.strategies.search import Search
 
-SEARCHES: tuple[type[Search], ...] = (Sample, Beam, Dvts, Revise)
+SEARCHES: tuple[type[Search], ...] = (Sample, Beam, Dvts, Rebase, Revise)
 
 
 @dataclass(frozen=True)
