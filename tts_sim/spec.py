@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from tts_sim.selections import SELECTIONS, Selection
+from tts_sim.strategies.adaptive import Adaptive
 from tts_sim.strategies.beam import Beam
 from tts_sim.strategies.dvts import Dvts
 from tts_sim.strategies.rebase import Rebase
@@ -14,7 +15,7 @@ from tts_sim.strategies.revise import Revise
 from tts_sim.strategies.sample import Sample
 from tts_sim.strategies.search import Search
 
-SEARCHES: tuple[type[Search], ...] = (Sample, Beam, Dvts, Rebase, Revise)
+SEARCHES: tuple[type[Search], ...] = (Sample, Beam, Dvts, Rebase, Revise, Adaptive)
 
 
 @dataclass(frozen=True)
