@@ -15,12 +15,6 @@ from tts_sim.replay import replay
 SELECTIONS = ["majority", "best", "weighted", "oracle", "weighted(agg=min)", "best(agg=mean)", "weighted(agg=prod)"]
 TREE_SPECS = [f"{search}+{selection}" for search in ("sample", "beam(width=2)", "beam(width=4)", "beam(width=sqrt)")
               for selection in SELECTIONS]  # fmt: skip
-CHAIN_SPECS = [
-    f"revise({shape}{across})+{selection}"
-    for shape in ("sequential=2", "ratio=1:1", "ratio=4:1")
-    for across in ("", ",across=pooled", ",across=hierarchical", ",across=last")
-    for selection in ("majority", "best", "weighted", "oracle")
-]
 CHECKED = ["lower", "upper", "supported", "variance", "tokens", "critical_tokens", "missing", "exhausted", "accuracy"]
 
 
@@ -68,14 +62,6 @@ def test_hundreds_of_candidates(distinct: bool, recorded: bool) -> None:
     pools = (300, 3) if recorded else (None, None)
     case = forests.Case("wide", [grower.question("wide")], "steps", *pools)
     assert_equal(case, [f"beam(width={width})+weighted" for width in (1, 2, 3)], [256, 257, 300], 2, 11)
-
-
-@settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 10**6), recorded=st.booleans())
-def test_random_chains(seed: int, recorded: bool) -> None:
-    case = forests.random_chains(seed, recorded=recorded)
-    for start, budgets in ((0, [2, 4]), (16, [4]), (32, [4])):
-        assert_equal(case, CHAIN_SPECS[start : start + 16], budgets, 5, seed)
 
 
 def assert_same_demand(case: forests.Case, specs: list[str], budgets: list[int], trials: int, seed: int) -> int:
