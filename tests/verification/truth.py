@@ -64,17 +64,34 @@ def lookahead(family: Family, n: int, width: int, steps: int) -> Bags:
 
 
 def dvts(family: Family, n: int, width: int, outputs: str) -> Bags:
-    """n / width independent subtrees, each greedy over `width` children; all of its answers count, or its best one."""
+    """n / width subtrees, each going on from the best of `width` siblings until that one has ended.
+
+    The siblings of its last round answer, those that go on not at all (`all`); or the best of them alone (`best`).
+    """
     width = min(width, n)
-    subtree: Bags = beam(family, width, width)
-    if outputs == "best":
-        best: dict[Bag, float] = defaultdict(float)
-        for bag, chance in subtree.items():
-            top = [step for step in bag if step.score == max(step.score for step in bag)]
-            for step in top:
-                best[step,] += chance / len(top)
-        subtree = best
-    return _times(subtree, n // width)
+    now: dict[Step | None, float] = {None: 1.0}  # what a subtree stands on, of those that go on
+    ended: dict[Bag, float] = defaultdict(float)
+    for depth in range(1, family.depth + 1):
+        then: dict[Step | None, float] = defaultdict(float)
+        for step, chance in now.items():
+            law = family.following(step, depth)
+            for siblings, share in _times({(following,): part for following, part in law.items()}, width).items():
+                top = [sibling for sibling in siblings if sibling.score == max(other.score for other in siblings)]
+                for kept in top:
+                    weight = chance * share / len(top)
+                    if kept.answer is None:
+                        then[kept] += weight
+                    elif outputs == "best":
+                        ended[kept,] += weight
+                    else:
+                        ended[_sorted(_silent(sibling) for sibling in siblings)] += weight
+        now = then
+    return _times(ended, n // width)
+
+
+def _silent(step: Step) -> Step:
+    """The same, but one that goes on abstains."""
+    return step if step.answer is not None else step._replace(answer=UNPARSABLE)
 
 
 def rebase(family: Family, n: int, temperature: float) -> Bags:

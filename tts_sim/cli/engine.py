@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def announce_compilation(strategies: Sequence[Strategy] | None = None) -> None:
-    """Say so on stderr if the kernels that these strategies (None: all) run on are not compiled yet."""
+    """Say so on stderr if the kernels that these strategies (None: the headline's) run on are not compiled yet."""
     from tts_sim.cli.start_up import prepare_kernels
     from tts_sim.kernels._jit import is_compiled
 
     prepare_kernels()
     searches = {"sample", "beam", "revise"} if strategies is None else {entry.search.name for entry in strategies}
-    if not is_compiled("levels", *searches):
+    if not is_compiled("laying", *searches):
         print("compiling kernels, once for this machine …", file=sys.stderr)
 
 
