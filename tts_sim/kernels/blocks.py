@@ -21,6 +21,14 @@ def cast_in_order(
     alternative, place, ballot, tied = cast.alternative, cast.place, cast.ballot, cast.tied
     answer, weight, right = cast.answer, cast.weight, cast.right
     box_answer, box_weight, box_tied, box_right = box.answer, box.weight, box.tied, box.right
+    num = len(alternative) - 1
+    if ballot[alternative[num]] == num:  # one ballot a chain: nothing to choose, nothing to count
+        for i in range(len(order)):
+            k = order[i]
+            box_answer[i], box_weight[i], box_tied[i], box_right[i] = answer[k], weight[k], tied[k], right[k]
+            stop[i + 1] = i + 1
+        stop[0] = 0
+        return
     filled = 0
     stop[0] = 0
     for i in range(len(order)):
@@ -44,24 +52,23 @@ def sum_votes(box: Ballots, stop: Int64s, size: Int, blocks: Int, sums: Float64s
     """Sum, and sum of squares, over blocks of the share of correct ones among the answers with the most weight.
 
     Block i holds the ballots of the chains i * size : (i + 1) * size; an empty vote is worth 0. Weights must not be
-    negative: sums only grow, so the lead is known at once. `sums` is scratch with a place per answer of the question.
+    negative: sums only grow, so the largest ever seen is the winner's. `sums`, with a place per answer of the question
+    and one more, is -1 everywhere and left so.
     """
     answer, weight, correct = box.answer, box.weight, box.right
     total, squares = 0.0, 0.0
     for block in range(blocks):
         first, last = stop[block * size], stop[(block + 1) * size]
-        for k in range(first, last):
-            sums[answer[k]] = -1.0
         highest, tied, right = -1.0, 0, 0
         for k in range(first, last):
-            before = sums[answer[k]]
-            after = max(before, 0.0) + weight[k]
+            after = max(sums[answer[k]], 0.0) + weight[k]
             sums[answer[k]] = after
-            leads = after > highest
-            joins = after == highest and before != highest
-            tied = 1 if leads else tied + joins
-            right = correct[k] if leads else right + joins * correct[k]
-            highest = after if leads else highest
+            highest = max(highest, after)
+        for k in range(first, last):
+            won = sums[answer[k]] == highest
+            sums[answer[k]] = -1.0  # an answer is counted once
+            tied += won
+            right += won * correct[k]
         value = right / tied if tied else 0.0
         total += value
         squares += value * value

@@ -38,14 +38,15 @@ class Ballots(NamedTuple):
     """What a selection sees of C chains.
 
     One of the alternatives alternative[c] : alternative[c + 1], each as likely, stands for chain c; there are several
-    only where answers tie inside it. Alternative m casts the ballots ballot[m] : ballot[m + 1], none if it abstains.
+    only where answers tie inside it. Alternative m casts the ballots ballot[m] : ballot[m + 1]; if it abstains, one
+    that cannot win.
     """
 
     alternative: Int64s  # (C + 1,)
     place: Int64s  # (M,) first attempt with the alternative's answer: keys the choice
     ballot: Int64s  # (M + 1,)
-    answer: Int64s  # (K,) among the question's
-    weight: Float64s  # (K,) score, sum of scores or count
+    answer: Int64s  # (K,) among the question's A; A where it abstains
+    weight: Float64s  # (K,) score, sum of scores or count; -inf where it abstains
     tied: Int64s  # (K,) attempts that share this score
     right: Int64s  # (K,) correct ones of them
 
@@ -104,8 +105,8 @@ def cast_ballots(
     Pooled: votes cast one ballot per answer, with the sum of its scores (or its count) in the chain; `best` and
     `oracle` one ballot for the highest-scored attempts, of which `right` are correct. Last: the same for the last
     attempt alone. Hierarchical: of the answer with the most weight in the chain, the attempt with the highest score;
-    every answer that ties for most is an alternative. A chain without an answer casts no ballot.
-    `sums` is scratch with a place per answer of the question. Scores that are summed must not be negative.
+    every answer that ties for most is an alternative. A chain without an answer abstains.
+    `sums` is scratch with a place per answer of the question, and one more. Summed scores must not be negative.
     """
     node_answer, correct, origin = trees.answer, trees.answer_correct, trees.answer_start[q]
     attempt, rows, places = chains.attempt, chains.rows, eligible.chains
@@ -163,7 +164,11 @@ def cast_ballots(
                         weight[k] = max(weight[k], np.float64(scores[rows[other]]))
             answer[k], right[k] = a, correct[origin + a]
             k += 1
-        m += m == alone
+        if m == alone:
+            if k == ballot[m]:
+                answer[k], weight[k], tied[k], right[k] = len(sums) - 1, -np.inf, 1, 0
+                k += 1
+            m += 1
     alternative[num] = m
     ballot[m] = k
     return scored, Ballots(alternative, place_of, ballot, answer, weight, tied, right)

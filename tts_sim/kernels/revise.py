@@ -44,7 +44,7 @@ def revise_question(
         used = max(used, parallel[b] if reuse else num // parallel[b] * parallel[b])
     if b_last == b_start:
         return
-    sums = np.empty(trees.answer_start[q + 1] - trees.answer_start[q], np.float64)
+    sums = np.empty(trees.answer_start[q + 1] - trees.answer_start[q] + 1, np.float64)
     ballots = []
     for s in range(len(kinds)):
         scored, cast = cast_ballots(
@@ -54,6 +54,7 @@ def revise_question(
             tally.status[q] = 1
             return
         ballots.append(cast)
+    sums[:] = -1.0
     places, swapped, order = np.arange(num), np.empty(used, np.int64), np.empty(used, np.int64)
     room = used * (sequential if across == POOLED else 1)
     stop, none = np.empty(used + 1, np.int64), np.empty(0, np.int64)

@@ -22,7 +22,7 @@ def exact_question(
     num = len(found.chains)
     if num == 0:
         return
-    sums = np.empty(trees.answer_start[q + 1] - trees.answer_start[q], np.float64)
+    sums = np.empty(trees.answer_start[q + 1] - trees.answer_start[q] + 1, np.float64)
     key, right, tied = np.empty(num, np.float64), np.empty(num, np.float64), np.empty(num, np.int64)
     shares, others = np.empty(num + 1, np.float64), np.empty(num + 1, np.float64)
     tokens = found.tokens.astype(np.float64)

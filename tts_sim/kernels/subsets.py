@@ -60,13 +60,13 @@ def stands_for(kind: Int, cast: Ballots, key: Float64s, right: Float64s, tied: I
     alternative, ballot, weight, correct, sharing = cast.alternative, cast.ballot, cast.weight, cast.right, cast.tied
     for i in range(len(key)):
         first, stop = alternative[i], alternative[i + 1]
-        key[i], right[i], tied[i] = -np.inf, 0.0, 0
+        right[i] = 0.0
         for m in range(first, stop):
-            for k in range(ballot[m], ballot[m + 1]):  # one at most
-                if m > first and weight[k] != key[i] and kind != ORACLE:
-                    return False
-                key[i], tied[i] = weight[k], sharing[k]
-                right[i] += 1.0 * (correct[k] > 0) if kind == ORACLE else correct[k] / sharing[k]
+            k = ballot[m]
+            if m > first and weight[k] != key[i] and kind != ORACLE:
+                return False
+            key[i], tied[i] = weight[k], sharing[k]
+            right[i] += 1.0 * (correct[k] > 0) if kind == ORACLE else correct[k] / sharing[k]
         right[i] /= stop - first
     return True
 
@@ -116,12 +116,12 @@ def highest_wins(
 def number_of_ways(cast: Ballots, size: Int, most: Int) -> float:
     """Subsets of `size` chains times the alternatives that stand for them; no more than a bound if above `most`."""
     num = len(cast.alternative) - 1
+    subsets = 1.0
+    for j in range(min(size, num - size)):
+        subsets *= (num - j) / (j + 1)
+        if subsets > 2.0 * most:  # they grow from here on
+            return subsets
     if cast.alternative[num] == num:
-        subsets = 1.0
-        for j in range(min(size, num - size)):
-            subsets *= (num - j) / (j + 1)
-            if subsets > 2.0 * most:  # they grow up to here
-                break
         return subsets
     ways = np.zeros(size + 1, np.float64)
     ways[0] = 1.0
@@ -139,7 +139,7 @@ def enumerated(kind: Int, cast: Ballots, size: Int, paired: bool, sums: Float64s
     NaN if that is too much work. One walk through the tree of ascending subsets: a step adds one chain's ballots to
     those above it. Pairs of disjoint subsets by inclusion and exclusion: over all sets T of chains, the sum of
     (-1)^|T| times the square of the sum of values of the subsets that contain T.
-    `sums` is scratch with a place per answer of the question.
+    `sums` is scratch with a place per answer of the question, and one more.
     """
     alternative, ballot, answer, weight = cast.alternative, cast.ballot, cast.answer, cast.weight
     sharing, correct = cast.tied, cast.right
