@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from tts_sim.arrays import Bools, Float64s, Tally
+from tts_sim.arrays import Bools, Float64s, Int64s, Tally
 from tts_sim.strategies.plan import Exact
 
 MIN_SUPPORT = 0.9  # below it no accuracy is given, only bounds
@@ -74,6 +75,17 @@ def account(tally: Tally, selection: int, trials: int) -> Account:
         within=within,
         **means,
     )
+
+
+def at_budgets(estimate: Account, places: Int64s, num_budgets: int) -> Account:
+    """The estimate among `num_budgets` budgets, at these places; NaN (False) at the others."""
+    figures: dict[str, Any] = {}
+    for name in Account.__annotations__:
+        part = getattr(estimate, name)
+        if name != "trials":
+            figures[name] = np.full((len(part), num_budgets), False if name == "exact" else np.nan, part.dtype)
+            figures[name][:, places] = part
+    return replace(estimate, **figures)
 
 
 def with_exact(estimate: Account | None, exact: Exact, selection: int, generations: Float64s) -> Account:

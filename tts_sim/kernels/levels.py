@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tts_sim.arrays import Float32s, Int, Int32s, Int64s, Solutions, Trees
+from tts_sim.arrays import Float32s, Int, Solutions, Trees
 from tts_sim.kernels._jit import kernel
 from tts_sim.kernels.draws import cached_child, pool_size
 
@@ -68,17 +68,3 @@ def path_scores(trees: Trees, score: Float32s, aggregate: Int, out: Float32s) ->
         else:
             running[v] = running[above] + value
             out[v] = running[v] / depth[v]
-
-
-@kernel
-def chain_lengths(trees: Trees, pool: Int, start: Int64s, lengths: Int32s) -> None:
-    """Number of attempts in the chain that begins at each cached root child, draw 0 being taken at every later one."""
-    for q in range(len(trees.question_start) - 1):
-        prompt = trees.question_start[q]
-        for i in range(start[q + 1] - start[q]):
-            v = np.int64(trees.child_start[prompt]) + i
-            length = 0
-            while v >= 0:
-                length += 1
-                v = cached_child(trees, v, np.int64(0), pool)
-            lengths[start[q] + i] = length

@@ -7,7 +7,7 @@ from numba import prange
 
 from tts_sim.arrays import Float32s, Int, Int64s, Key, Tally, Trees
 from tts_sim.kernels._jit import kernel, kernel_inlined, kernel_parallel
-from tts_sim.kernels.blocks import cast_in_order, sum_any, sum_best, sum_votes
+from tts_sim.kernels.ballot_blocks import cast_in_order, sum_any, sum_best, sum_votes
 from tts_sim.kernels.chains import POOLED, Ballots, Chains, cast_ballots, eligible_chains
 from tts_sim.kernels.draws import PERMUTE, cached_child, draw_prefix, mix
 from tts_sim.kernels.select import BEST, ORACLE, note, spend, want
