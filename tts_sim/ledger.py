@@ -76,8 +76,14 @@ def account(tally: Tally, selection: int, trials: int) -> Account:
     )
 
 
+COSTS = ("generations", "tokens", "critical_tokens", "calls", "prefix_tokens")
+
+
 def with_exact(estimate: Account | None, exact: Exact, selection: int, generations: Float64s) -> Account:
-    """What is known without chance where it is, the estimate elsewhere (None: every value is known)."""
+    """What is known without chance where it is, the estimate elsewhere (None: every value is known).
+
+    Costs may be known where the value is not; they are NaN where they are not.
+    """
     value = exact.value[:, :, selection]
     known, nothing = ~np.isnan(value), np.zeros(value.shape)
     sure = Account(
@@ -100,8 +106,9 @@ def with_exact(estimate: Account | None, exact: Exact, selection: int, generatio
     )
     if estimate is None:
         return sure
+    priced = ~np.isnan(exact.tokens)
     merged = {
-        name: np.where(known, getattr(sure, name), getattr(estimate, name))
+        name: np.where(priced if name in COSTS else known, getattr(sure, name), getattr(estimate, name))
         for name in Account.__annotations__
         if name not in ("exact", "trials")
     }
