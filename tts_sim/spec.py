@@ -8,11 +8,12 @@ from typing import Any
 
 from tts_sim.selections import SELECTIONS, Selection
 from tts_sim.strategies.beam import Beam
+from tts_sim.strategies.lookahead import Lookahead
 from tts_sim.strategies.revise import Revise
 from tts_sim.strategies.sample import Sample
 from tts_sim.strategies.search import Search
 
-SEARCHES: tuple[type[Search], ...] = (Sample, Beam, Revise)
+SEARCHES: tuple[type[Search], ...] = (Sample, Beam, Lookahead, Revise)
 
 
 @dataclass(frozen=True)
