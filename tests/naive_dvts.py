@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests import naive_figures
-from tests.naive import ROUNDS, TIE, Exhausted, Missing, Node, Run, first_draws, mix, select
-from tests.naive_figures import Costs, Trial, draw_children, parts, scorer
+from tests.naive import ROUNDS, TIE, Exhausted, Missing, Node, Run, draw_children, first_draws, mix, select
+from tests.naive_figures import Costs, Trial, parts, scorer
 
 
 @dataclass
@@ -23,22 +23,26 @@ def width_at(width: str, budget: int) -> int:
     return round(math.sqrt(budget)) if width == "sqrt" else min(int(width), budget)
 
 
-def subtree(run: Run, prompt: Node, key: int, number: int, width: int, roots: Sequence[int], policy: str) -> Subtree:
-    """Subtree i of a trial takes the root draws i·width … of `roots`; then `width` children of each kept node."""
+def subtree(
+    run: Run, prompt: Node, key: int, first: Sequence[tuple[Node | None, int]], width: int, policy: str
+) -> Subtree:
+    """A subtree with these first steps, each with the number that keys it; then `width` children of each kept node."""
     costs = Costs(width, 0, 0, 0, 0)
     kept, above = prompt, 0
     for depth in range(ROUNDS):
-        picked = None if depth else roots[number * width : (number + 1) * width]
-        draws, borrowed = draw_children(run, kept, key, width, policy, picked)
+        draws, borrowed = (first, 0) if depth == 0 else draw_children(run, kept, key, width, policy)
+        missing = [(kept, draw) for child, draw in draws if child is None]
+        if missing:
+            raise Missing(missing, False)
         costs.borrowed += borrowed
-        siblings = [child for _, child in draws]
+        siblings = [child for child, _ in draws if child is not None]
         costs.calls += width
         costs.prefix += width * above
         costs.tokens += sum(child.tokens for child in siblings)
         costs.critical += max(child.tokens for child in siblings)
-        ranked = sorted((-child.score, mix(mix(key, draw + 1), TIE), i) for i, (draw, child) in enumerate(draws))
-        draw, kept = draws[ranked[0][2]]
-        key = mix(key, draw + 1)
+        keys = [mix(key, draw + 1) for _, draw in draws]
+        best = min(range(width), key=lambda i: (-siblings[i].score, mix(keys[i], TIE)))
+        kept, key = siblings[best], keys[best]
         above += kept.tokens
         if kept.ends:
             break
@@ -49,17 +53,26 @@ def subtrees(
     run: Run, prompt: Node, key: int, count: int, width: int, policy: str
 ) -> tuple[list[Subtree | None], list[tuple[Node, int]], list[bool]]:
     """All subtrees of a trial (None: not supported), the draws that they lack, and which met the end of a pool."""
-    roots = list(range(count * width))  # slots
-    if policy != "reuse":
-        roots = first_draws(key, run.pool(prompt), min(run.pool(prompt), count * width))
+    if policy == "reuse":
+        try:
+            roots, _ = draw_children(run, prompt, key, count * width, policy)
+        except Missing:
+            return [None] * count, [], [False] * count
+        except Exhausted:
+            return [None] * count, [], [True] * count
+    else:
+        pool = run.pool(prompt)
+        roots = [(run.child(prompt, draw), draw) for draw in first_draws(key, pool, min(pool, count * width))]
     grown: list[Subtree | None] = []
     missing: list[tuple[Node, int]] = []
     exhausted = []
-    for number in range(count):
+    for start in range(0, count * width, width):
         grown.append(None)
-        exhausted.append(False)
+        exhausted.append(start + width > len(roots))
+        if exhausted[-1]:
+            continue
         try:
-            grown[-1] = subtree(run, prompt, key, number, width, roots, policy)
+            grown[-1] = subtree(run, prompt, key, roots[start : start + width], width, policy)
         except Missing as draws:
             missing += draws.args[0]
         except Exhausted:
@@ -77,7 +90,7 @@ def trial_of(run: Run, spec: str, budgets: Sequence[int], policy: str) -> Callab
         num = budget // width
         grown, missing, exhausted = subtrees(run, prompt, key, num, width, policy)
         if any(tree is None for tree in grown):
-            if missing:
+            if missing or not any(exhausted):
                 raise Missing(missing, any(exhausted))
             raise Exhausted
         most = max(other for other in budgets if width_at(given.get("width", "4"), other) == width)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.naive import PERMUTE, Exhausted, Missing, Node, Run, first_draws, mix, path_score, summary, trial_key
+from tests.naive import Exhausted, Missing, Node, Run, path_score, summary, trial_key
 
 
 @dataclass
@@ -25,60 +25,6 @@ class Trial:
 
     values: list[float]
     costs: Costs
-
-
-def slots(key: int, size: int, count: int, start: int = 0) -> list[int]:
-    """Draws with replacement among `size` children: one for each of the slots start : start + count of a node."""
-    return [(mix(key, PERMUTE + slot) >> 32) * size >> 32 for slot in range(start, start + count)]
-
-
-BORROWING = 2**34
-
-
-def draw_children(
-    run: Run, node: Node, key: int, count: int, policy: str, picked: Sequence[int] | None = None
-) -> tuple[list[tuple[int, Node]], int]:
-    """Children of a node with the numbers that key them, and how many of them are borrowed.
-
-    `picked` are their draws, where they are not for the node's own permutation to say. Raises Missing, Exhausted.
-    """
-    if policy == "reuse":
-        if not node.children:
-            raise Missing([], False) if run_pool(run, node) else Exhausted
-        places = list(picked if picked is not None else range(count))
-        return [(place, node.children[slots(key, len(node.children), 1, place)[0]]) for place in places], 0
-    size = run.pool(node)
-    if picked is None:
-        picked = list(range(count)) if size <= count else first_draws(key, size, count)
-    if policy != "borrow" or node.parent is None:
-        if size < count or len(picked) < count:
-            raise Exhausted
-        missing = [(node, draw) for draw in picked if run.child(node, draw) is None]
-        if missing:
-            raise Missing(missing, False)
-    found = [(draw, run.child(node, draw) if draw < size else None) for draw in picked]
-    lacking = sum(child is None for _, child in found)
-    gifts = iter(borrowed_children(node, key, lacking, size >= count) if lacking else [])
-    return [(draw, child or next(gifts)) for draw, child in found], lacking
-
-
-def run_pool(run: Run, node: Node) -> int | None:
-    return run.root_pool if node.parent is None else run.step_pool
-
-
-def borrowed_children(node: Node, key: int, count: int, promised: bool) -> list[Node]:
-    """Children of the node of the same depth with the nearest score that has so many."""
-    depth, top = 0, node
-    while top.parent is not None:
-        depth, top = depth + 1, top.parent
-    level = [top]
-    for _ in range(depth):
-        level = [child for other in level for child in other.children]
-    donors = [other for other in level if other is not node and len(other.children) >= count]
-    if not donors:
-        raise Missing([], False) if promised else Exhausted
-    donor = min(donors, key=lambda other: abs(other.score - node.score))
-    return [donor.children[place] for place in first_draws(mix(key, BORROWING), len(donor.children), count)]
 
 
 def replay(

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tests import naive_figures
-from tests.naive import ROUNDS, TIE, Exhausted, Missing, Node, Run, mix, select
-from tests.naive_figures import Costs, Trial, draw_children, parts, scorer, total
+from tests.naive import ROUNDS, TIE, Exhausted, Missing, Node, Run, draw_children, mix, select
+from tests.naive_figures import Costs, Trial, parts, scorer, total
 
 
 def shares(scores: Sequence[float], ties: Sequence[int], budget: int, temperature: float, rounding: str) -> list[int]:
@@ -43,17 +43,17 @@ def search(
         for node, node_key, above, count in senders:
             try:
                 children, borrowed = draw_children(run, node, node_key, count, policy) if count else ([], 0)
-            except Missing as draws:
-                missing += draws.args[0]
+            except Missing:  # of a pool that is not empty, and yet none is cached that could stand in
                 lacking = True
             except Exhausted:
                 exhausted = True
             else:
                 costs.borrowed += borrowed
-                drawn += [(child, mix(node_key, draw + 1), above) for draw, child in children]
+                missing += [(node, draw) for child, draw in children if child is None]
+                drawn += [(child, mix(node_key, draw + 1), above) for child, draw in children if child is not None]
         if exhausted:
             raise Exhausted
-        if lacking:
+        if missing or lacking:
             raise Missing(missing, False)
         active = []
         longest = 0

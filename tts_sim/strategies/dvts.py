@@ -10,7 +10,7 @@ import numpy as np
 from tts_sim.arrays import IMPORTED, Tally, new_tally
 from tts_sim.kernels import dvts as kernels
 from tts_sim.kernels._jit import on_threads
-from tts_sim.strategies.beam import Beam
+from tts_sim.strategies.beam import check_width, width_at
 from tts_sim.strategies.plan import (
     Plan,
     refuse_kind,
@@ -45,7 +45,7 @@ class Dvts(Search):
     grows_trees: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        Beam(self.width)  # raises for a width that is none
+        check_width(self.width)
         if self.outputs not in OUTPUTS:
             raise ValueError(f"outputs={self.outputs}: expected one of {', '.join(OUTPUTS)}.")
 
@@ -54,7 +54,7 @@ class Dvts(Search):
 
     def width_at(self, budget: int) -> int:
         """Siblings of a subtree at this budget."""
-        return Beam(self.width).width_at(budget)
+        return width_at(self.width, budget)
 
     def check_budget(self, budget: int) -> None:
         """See Search."""
@@ -80,8 +80,8 @@ class Dvts(Search):
         widths = np.array([self.width_at(budget) for budget in plan.budgets], np.int64)
         budgets = np.array(plan.budgets, np.int64)
         on_threads(
-            kernels.dvts, forest.num_questions, lambda: kernels.new_room(*new_scratch(plan, scores[0])), forest.trees, scores,
-            plan.kinds, columns, budgets, widths, settings, tally,
+            kernels.dvts, forest.num_questions, lambda: kernels.new_room(*new_scratch(plan, scores[0])), forest.trees,
+            scores, plan.kinds, columns, budgets, widths, settings, tally,
         )  # fmt: skip
         refuse_missing_scores(plan, tally)
         return tally

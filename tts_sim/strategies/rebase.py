@@ -72,8 +72,8 @@ class Rebase(Search):
         )  # fmt: skip
         budgets = np.array(plan.budgets, np.int64)
         on_threads(
-            kernels.rebase, forest.num_questions, lambda: kernels.new_room(*new_scratch(plan, scores[0])), forest.trees, scores,
-            plan.kinds, columns, budgets, settings, tally,
+            kernels.rebase, forest.num_questions, lambda: kernels.new_room(*new_scratch(plan, scores[0])), forest.trees,
+            scores, plan.kinds, columns, budgets, settings, tally,
         )  # fmt: skip
         refuse_missing_scores(plan, tally)
         return tally

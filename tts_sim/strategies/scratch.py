@@ -7,10 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tts_sim.arrays import Float32s, Float64s
-from tts_sim.kernels.children import BORROW, REUSE, Draws, Substitutes, new_draws, new_substitutes
-from tts_sim.strategies.plan import OnExhausted, Plan
-
-POLICIES: dict[OnExhausted, int] = {"reuse": REUSE, "borrow": BORROW}
+from tts_sim.kernels.children import Draws, Substitutes, new_draws, new_substitutes
+from tts_sim.strategies.beam import POLICIES
+from tts_sim.strategies.plan import Plan
 
 
 class Scratch(NamedTuple):
