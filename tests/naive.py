@@ -425,7 +425,8 @@ def within(figures: dict[str, Any], products: list[float], count: int) -> float 
     if not products or len(products) < count or figures["variance"] is None:
         return None
     mean: float = figures["lower"]  # a complete pool: every trial is supported
-    return mean * mean - figures["variance"] - added(products) / count
+    variance: float = figures["variance"]
+    return mean * mean - variance - added(products) / count
 
 
 def summary(
