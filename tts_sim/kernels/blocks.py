@@ -124,7 +124,7 @@ def spread(desk: Desk, row: Int64s, answer: Int64s, weight: Float64s) -> None:
 def adds_exactly(weight: Float64s, most: Int) -> bool:
     """Whether sums of up to `most` of these weights (none negative) are exact in float64, in any order."""
     highest = 0.0
-    for w in weight:  # noqa: SIM110 — numba compiles no generators
+    for w in weight:
         highest = max(highest, w)
     unit = math.ldexp(1.0, math.frexp(highest * most)[1] - 53)
     for w in weight:  # noqa: SIM110 — numba compiles no generators
