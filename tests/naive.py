@@ -306,47 +306,6 @@ def same_depth(node: Node) -> list[Node]:
     return level
 
 
-def revise(
-    run: Run, prompt: Node, key: int, parallel: int, sequential: int, across: str, name: str,
-    score: Callable[[Node], float],
-) -> Found:  # fmt: skip
-    eligible = []
-    for place, first in enumerate(prompt.children):
-        attempts = [first]
-        while (following := run.child(attempts[-1], 0)) is not None:
-            attempts.append(following)
-        if len(attempts) >= sequential:
-            draw = place if run.root_pool is None else first.draw
-            eligible.append((mix(key, draw + 1), attempts[:sequential]))
-    if len(eligible) < parallel:
-        raise Exhausted
-    picked = [eligible[i] for i in first_draws(key, len(eligible), parallel)]
-    lengths = [sum(node.tokens for node in attempts) for _, attempts in picked]
-    if across == "pooled":
-        candidates = [node for _, attempts in picked for node in attempts]
-    elif across == "last":
-        candidates = [attempts[-1] for _, attempts in picked]
-    else:
-        weight = score if name in ("best", "weighted") else (lambda node: 1.0)
-        candidates = [chain_choice(attempts, chain_key, weight) for chain_key, attempts in picked]
-    return Found(candidates, sum(lengths), max(lengths))
-
-
-def chain_choice(attempts: Sequence[Node], key: int, weight: Callable[[Node], float]) -> Node:
-    """The best attempt of the answer that wins the chain's own vote; among tied answers, one at random."""
-    sums: dict[str, float] = {}
-    first: dict[str, int] = {}
-    for place, node in enumerate(attempts):
-        if node.answer is not None:
-            sums[node.answer] = sums.get(node.answer, 0.0) + weight(node)
-            first.setdefault(node.answer, place)
-    if not sums:
-        return attempts[0]
-    tied = [answer for answer in sums if sums[answer] == max(sums.values())]
-    winner = min(tied, key=lambda answer: mix(key, TIE + first[answer]))
-    return max((node for node in attempts if node.answer == winner), key=weight)
-
-
 # ----------------------------------------------------------------------------------------------------------- replays
 def search_of(spec: str, budget: int) -> tuple[str, dict[str, Any], str, str]:
     """Search, its parameters at this budget, selection and its aggregate, of a spec that is known to be sound."""
@@ -383,15 +342,13 @@ def run_trial(
 
     def score(node: Node) -> float:
         if node not in scores:
-            scores[node] = node.score if search == "revise" else path_score(node, agg or "last")
+            scores[node] = path_score(node, agg or "last")
         return scores[node]
 
     if search == "sample":
         found = sample(run, prompt, key, budget)
-    elif search in ("beam", "lookahead"):
-        found = beam(run, prompt, key, **parameters, policy=policy)
     else:
-        found = revise(run, prompt, key, **parameters, name=selection, score=score)
+        found = beam(run, prompt, key, **parameters, policy=policy)
     return found, select(selection, found.candidates, score)
 
 

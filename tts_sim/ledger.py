@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from tts_sim.arrays import Bools, Float64s, Tally
+from tts_sim.arrays import Bools, Float64s, Int64s, Tally
 from tts_sim.strategies.plan import Exact
 
+COSTS = ("generations", "tokens", "critical_tokens", "calls", "prefix_tokens")
 MIN_SUPPORT = 0.9  # below it no accuracy is given, only bounds
 
 
@@ -76,8 +78,22 @@ def account(tally: Tally, selection: int, trials: int) -> Account:
     )
 
 
+def at_budgets(estimate: Account, places: Int64s, num_budgets: int) -> Account:
+    """The estimate among `num_budgets` budgets, at these places; NaN (False) at the others."""
+    figures: dict[str, Any] = {}
+    for name in Account.__annotations__:
+        part = getattr(estimate, name)
+        if name != "trials":
+            figures[name] = np.full((len(part), num_budgets), False if name == "exact" else np.nan, part.dtype)
+            figures[name][:, places] = part
+    return replace(estimate, **figures)
+
+
 def with_exact(estimate: Account | None, exact: Exact, selection: int, generations: Float64s) -> Account:
-    """What is known without chance where it is, the estimate elsewhere (None: every value is known)."""
+    """What is known without chance where it is, the estimate elsewhere (None: every value is known).
+
+    Costs may be known where the value is not; they are NaN where they are not.
+    """
     value = exact.value[:, :, selection]
     known, nothing = ~np.isnan(value), np.zeros(value.shape)
     sure = Account(
@@ -100,8 +116,9 @@ def with_exact(estimate: Account | None, exact: Exact, selection: int, generatio
     )
     if estimate is None:
         return sure
+    priced = ~np.isnan(exact.tokens)
     merged = {
-        name: np.where(known, getattr(sure, name), getattr(estimate, name))
+        name: np.where(priced if name in COSTS else known, getattr(sure, name), getattr(estimate, name))
         for name in Account.__annotations__
         if name not in ("exact", "trials")
     }

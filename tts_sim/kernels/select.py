@@ -83,13 +83,14 @@ def worth(
 
 @kernel_inlined
 def note(tally: Tally, q: Int, b: Int, s: Int, value: float) -> None:
-    """Add the value of a supported trial; call before the trial is counted in `supported`."""
-    if tally.supported[q, b] == 0:
-        tally.first[q, b, s] = value
-    else:
-        shift = value - tally.first[q, b, s]
-        tally.shift[q, b, s] += shift
-        tally.squares[q, b, s] += shift * shift
+    """Add the value of a supported trial; call before the trial is counted in `supported`.
+
+    Without branches: numba counts references to every array of the tally that is used in one, and that costs 70 ns.
+    """
+    first = tally.first[q, b, s] if tally.supported[q, b] > 0 else value
+    tally.first[q, b, s] = first
+    tally.shift[q, b, s] += value - first
+    tally.squares[q, b, s] += (value - first) * (value - first)
 
 
 @kernel_inlined

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
-from tts_sim.arrays import Float32s, Int64s, Solutions, Tally, new_tally
+from tts_sim.arrays import Float32s, Float64s, Int64s, Solutions, Tally, new_tally
 from tts_sim.kernels import sample as kernels
-from tts_sim.selections import Best, Oracle
+from tts_sim.kernels.best_of_n import best_of_n
+from tts_sim.kernels.majority import majority
+from tts_sim.selections import Best, Majority, Oracle
 from tts_sim.strategies.plan import Exact, Plan, refuse_kind, refuse_short_pools, score_columns, score_missing
 from tts_sim.strategies.search import Search
+
+PRODUCT_TRIALS = 32  # permutations that the variance of an exact majority is estimated from
 
 
 @dataclass(frozen=True)
@@ -30,27 +34,54 @@ class Sample(Search):
         tally = new_tally(len(plan.forest.question_ids), len(plan.budgets), len(plan.selections), plan.room)
         kernels.sample(
             plan.forest.trees, scores, plan.kinds, columns, np.array(plan.budgets, np.int64), plan.trials,
-            np.uint64(plan.seed), found, tally,
+            np.uint64(plan.seed), plan.on_exhausted == "reuse", found, tally,
         )  # fmt: skip
         return tally
 
     def exact(self, plan: Plan) -> Exact:
-        """Closed forms of `best` and `oracle`; NaN where a solution is missing, and for the other selections."""
+        """Expected values over all subsets of a pool; NaN where a solution is missing, and for `weighted`.
+
+        Closed forms for `best` and `oracle`; for `majority` a dynamic programme, where that is affordable.
+        """
         found, scores, columns = _ready(self, plan)
-        budgets = np.array(plan.budgets, np.int64)
-        closed = np.array([isinstance(selection, Best | Oracle) for selection in plan.selections])
+        trees, budgets = plan.forest.trees, np.array(plan.budgets, np.int64)
         shape = (len(plan.forest.question_ids), len(budgets))
-        formed, critical = np.empty((*shape, int(closed.sum()))), np.empty(shape)
-        kernels.closed_forms(
-            plan.forest.trees, scores, plan.kinds[closed], columns[closed], budgets, found, formed, critical
-        )
-        value = np.full((*shape, len(closed)), np.nan)
-        value[:, :, closed] = formed
+        value, within = (np.full((*shape, len(plan.selections)), np.nan) for _ in range(2))
+        closed = np.array([isinstance(selection, Best | Oracle) for selection in plan.selections])
+        best, best_within = (np.empty((*shape, int(closed.sum()))) for _ in range(2))
+        critical = np.empty(shape)
+        best_of_n(trees, scores, plan.kinds[closed], columns[closed], budgets, found, best, best_within, critical)
+        value[:, :, closed], within[:, :, closed] = best, best_within
+        counted = np.array([isinstance(selection, Majority) for selection in plan.selections])
+        if counted.any():
+            vote = np.empty(shape)
+            majority(trees, budgets, found, vote)
+            value[:, :, counted] = vote[:, :, None]
+            within[:, :, counted] = _within_of_votes(self, plan, vote)[:, :, None]
         sizes = np.diff(found.start)
         totals = np.add.reduceat(np.append(found.tokens, 0), found.start[:-1]) if len(sizes) else np.zeros(0)
         means = np.where(sizes > 0, totals / np.maximum(sizes, 1), np.nan)
-        nothing = np.full(value.shape, np.nan)
-        return Exact(value, nothing, means[:, None] * budgets[None, :], critical, np.zeros(shape))
+        tokens = np.where(np.isnan(critical), np.nan, means[:, None] * budgets[None, :])
+        return Exact(value, within, tokens, critical, np.zeros(shape))
+
+
+def _within_of_votes(search: Sample, plan: Plan, value: Float64s) -> Float64s:
+    """Variance of expected majorities over new generations, from a few permutations; NaN where 2n exceeds the pool.
+
+    U² - E h h' for blocks h and h' of a permutation. U is known, so the mean of their mean, less U, is noise alone:
+    taking it off twice U-fold takes the first-order noise out of the product.
+    """
+    halves = [budget for budget in plan.budgets if 2 * budget <= plan.forest.root_pools().max(initial=0)]
+    within = np.full(value.shape, np.nan)
+    if halves:
+        few = replace(plan, selections=[Majority()], budgets=halves, trials=min(plan.trials, PRODUCT_TRIALS))
+        tally = search.replay(few)
+        known = value[:, : len(halves)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = tally.first[:, :, 0] + tally.shift[:, :, 0] / tally.supported
+            product = tally.products[:, :, 0] / tally.paired
+        within[:, : len(halves)] = 2.0 * known * mean - known * known - product
+    return within
 
 
 def _ready(search: Sample, plan: Plan) -> tuple[Solutions, Float32s, Int64s]:
