@@ -7,9 +7,10 @@ written here. Where a closed form exists it is given as a fraction, computed by 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -121,6 +122,14 @@ def path_score(node: Node, agg: str) -> float:
 
 
 # -------------------------------------------------------------------------------------------------------- selections
+def added(values: Sequence[float]) -> float:
+    """Plain float sums in order: Python's own `sum` does better from 3.12 on."""
+    total = 0.0
+    for value in values:
+        total += value
+    return total
+
+
 def share_correct(tied: Sequence[Node]) -> float:
     return sum(node.correct for node in tied) / len(tied) if tied else 0.0
 
@@ -160,28 +169,55 @@ class Found:
     calls: int = 0
     prefix: int = 0
     borrowed: int = 0
+    product: float | None = None  # mean product of what two different blocks of a trial are worth
 
 
-def sample(run: Run, prompt: Node, key: int, n: int) -> Found:
-    candidates: list[Node] = []
-    lengths: list[int] = []
-    missing, exhausted = [], False
-    for draw in first_draws(key, run.pool(prompt), n):
-        node, tokens = prompt, 0
-        while not node.ends:
-            child = run.child(node, draw)
-            if child is None:
-                if run.pool(node) <= draw:
-                    exhausted = True
-                else:
-                    missing.append((node, draw))
-                break
-            node, tokens, draw = child, tokens + child.tokens, 0
-        candidates.append(node)
-        lengths.append(tokens)
+def solution(run: Run, prompt: Node, draw: int) -> tuple[Node, int, str]:
+    """Where a root draw leads when draw 0 is taken below it, its tokens, and how it ended."""
+    node, tokens = prompt, 0
+    while not node.ends:
+        child = run.child(node, draw)
+        if child is None:
+            return node, tokens, "exhausted" if run.pool(node) <= draw else "missing"
+        node, tokens, draw = child, tokens + child.tokens, 0
+    return node, tokens, "complete"
+
+
+def sample(run: Run, prompt: Node, key: int, n: int, reuse: bool = False) -> list[Found]:
+    """The blocks of n that a permutation of a complete pool is cut into; of another pool, its first n alone.
+
+    With `reuse` there is one block, drawn from the complete solutions with replacement.
+    """
+    if reuse:
+        pool = [ended for ended in pool_of(run, prompt) if ended[2] == "complete"]
+        if not pool:
+            raise Exhausted
+        return [found_of([pool[(mix(key, PERMUTE + i) >> 32) * len(pool) >> 32] for i in range(n)])]
+    pool = pool_of(run, prompt)
+    if len(pool) < n:
+        raise Exhausted
+    if all(state == "complete" for _, _, state in pool):
+        order = first_draws(key, len(pool), len(pool))
+        return [found_of([pool[draw] for draw in order[i * n : i * n + n]]) for i in range(len(pool) // n)]
+    draws = first_draws(key, len(pool), n)
+    missing = []
+    for draw in draws:
+        if pool[draw][2] == "missing":
+            node = pool[draw][0]
+            missing.append((node, draw if node is prompt else 0))
+    exhausted = any(pool[draw][2] == "exhausted" for draw in draws)
     if missing or exhausted:
         raise Missing(missing, exhausted) if missing else Exhausted
-    return Found(candidates, sum(lengths), max(lengths))
+    return [found_of([pool[draw] for draw in draws])]
+
+
+def pool_of(run: Run, prompt: Node) -> list[tuple[Node, int, str]]:
+    return [solution(run, prompt, draw) for draw in range(run.pool(prompt))]
+
+
+def found_of(solutions: Sequence[tuple[Node, int, str]]) -> Found:
+    lengths = [tokens for _, tokens, _ in solutions]
+    return Found([node for node, _, _ in solutions], sum(lengths), max(lengths))
 
 
 @dataclass(eq=False)
@@ -346,24 +382,28 @@ def run_trial(
         return scores[node]
 
     if search == "sample":
-        found = sample(run, prompt, key, budget)
-    else:
-        found = beam(run, prompt, key, **parameters, policy=policy)
+        blocks = sample(run, prompt, key, budget, policy == "reuse")
+        worths = [select(selection, block.candidates, score) for block in blocks]
+        m, total, squares = len(blocks), added(worths), added([worth * worth for worth in worths])
+        product = (total * total - squares) / (m * (m - 1)) if m > 1 else None
+        return replace(blocks[0], product=product), total / m  # its costs are the first block's
+    found = beam(run, prompt, key, **parameters, policy=policy)
     return found, select(selection, found.candidates, score)
 
 
 def replay(
-    run: Run, spec: str, budgets: Sequence[int], *, trials: int, seed: int
+    run: Run, spec: str, budgets: Sequence[int], *, trials: int, seed: int, policy: str = "refuse"
 ) -> dict[tuple[str, int], dict[str, Any]]:
     """Monte Carlo figures per (question, budget)."""
     figures = {}
     for question_id in run.prompts:
         for budget in budgets:
             values: list[float] = []
+            products: list[float] = []
             tokens = critical = missing = exhausted = 0
             for trial in range(trials):
                 try:
-                    found, value = run_trial(run, question_id, spec, budget, seed, trial)
+                    found, value = run_trial(run, question_id, spec, budget, seed, trial, policy)
                 except Missing as draws:
                     missing += 1
                     exhausted += draws.args[1]
@@ -371,10 +411,22 @@ def replay(
                     exhausted += 1
                 else:
                     values.append(value)
+                    if found.product is not None:
+                        products.append(found.product)
                     tokens += found.tokens
                     critical += found.critical
             figures[question_id, budget] = summary(values, trials, tokens, critical, missing, exhausted)
+            figures[question_id, budget]["within"] = within(figures[question_id, budget], products, len(values))
     return figures
+
+
+def within(figures: dict[str, Any], products: list[float], count: int) -> float | None:
+    """Variance over new generations: squared mean less mean product of blocks, without the noise of the mean."""
+    if not products or len(products) < count or figures["variance"] is None:
+        return None
+    mean: float = figures["lower"]  # a complete pool: every trial is supported
+    variance: float = figures["variance"]
+    return mean * mean - variance - added(products) / count
 
 
 def summary(
@@ -438,20 +490,11 @@ def demand(
 
 # ------------------------------------------------------------------------------------------------------ closed forms
 def exact(run: Run, question_id: str, spec: str, n: int) -> tuple[Fraction, Fraction, Fraction]:
-    """Value, tokens and critical tokens of `sample+best` or `sample+oracle` over all n-subsets of the pool."""
+    """Value, tokens and critical tokens of `sample` over all n-subsets of a complete pool; not of weighted votes."""
     _, _, selection, agg = search_of(spec, n)
-    prompt = run.prompts[question_id]
-    solutions = []
-    for draw in range(run.pool(prompt)):
-        node, tokens = prompt, 0
-        while not node.ends:
-            child = run.child(node, draw)
-            assert child is not None
-            node, tokens, draw = child, tokens + child.tokens, 0
-        score = path_score(node, agg or "last")
-        rank = float(node.correct) if selection == "oracle" else (score if node.answer is not None else -math.inf)
-        solutions.append((rank, node.correct, tokens))
-    num = len(solutions)
+    pool = pool_of(run, run.prompts[question_id])
+    assert all(state == "complete" for _, _, state in pool)
+    num = len(pool)
 
     def highest(keys: list[float], worth: list[Fraction]) -> Fraction:
         """Expected worth of the highest-keyed solution of a subset, tied ones sharing."""
@@ -463,6 +506,31 @@ def exact(run: Run, question_id: str, spec: str, n: int) -> tuple[Fraction, Frac
             total += wins * sum(group, Fraction(0)) / len(group)
         return total
 
-    lengths = [Fraction(tokens) for _, _, tokens in solutions]
-    value = highest([key for key, _, _ in solutions], [Fraction(int(correct)) for _, correct, _ in solutions])
-    return value, n * sum(lengths, Fraction(0)) / num, highest([float(length) for length in lengths], lengths)
+    keys = []
+    for node, _, _ in pool:
+        score = path_score(node, agg or "last")
+        keys.append(float(node.correct) if selection == "oracle" else -math.inf if node.answer is None else score)
+    lengths = [Fraction(tokens) for _, tokens, _ in pool]
+    value = Fraction(0)
+    if selection == "majority":
+        value = majority([(node.answer, node.correct) for node, _, _ in pool], n)
+    elif selection in ("best", "oracle"):
+        value = highest(keys, [Fraction(int(node.correct)) for node, _, _ in pool])
+    costs = n * sum(lengths, Fraction(0)) / num, highest([float(length) for length in lengths], lengths)
+    return value, *costs
+
+
+def majority(answers: Sequence[tuple[str | None, bool]], n: int) -> Fraction:
+    """Expected share of correct ones among the most frequent answers of n, counted over how many each may have."""
+    counts: dict[tuple[str | None, bool], int] = {}
+    for answer in answers:
+        counts[answer] = counts.get(answer, 0) + 1
+    total = Fraction(0)
+    for drawn in itertools.product(*(range(count + 1) for count in counts.values())):
+        if sum(drawn) == n:
+            votes = {answer: num for answer, num in zip(counts, drawn, strict=True) if answer[0] is not None and num}
+            winners = [answer for answer in votes if votes[answer] == max(votes.values())]
+            subsets = math.prod(math.comb(count, num) for count, num in zip(counts.values(), drawn, strict=True))
+            if winners:
+                total += subsets * Fraction(sum(correct for _, correct in winners), len(winners))
+    return total / math.comb(len(answers), n)

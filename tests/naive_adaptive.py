@@ -9,8 +9,8 @@ from fractions import Fraction
 from typing import Any
 
 from tests import naive_figures
-from tests.naive import Exhausted, Missing, Node, Run, first_draws, select
-from tests.naive_figures import Costs, Trial, parts, scorer, slots
+from tests.naive import PERMUTE, Exhausted, Missing, Node, Run, first_draws, mix, select
+from tests.naive_figures import Costs, Trial, parts, scorer
 
 
 def settled(a: int, b: int, confidence: float) -> bool:
@@ -32,6 +32,14 @@ def solution(run: Run, prompt: Node, draw: int) -> tuple[Node, int]:
     return node, tokens
 
 
+def is_complete(run: Run, prompt: Node, draw: int) -> bool:
+    try:
+        solution(run, prompt, draw)
+    except (Missing, Exhausted):
+        return False
+    return True
+
+
 def trial_of(run: Run, spec: str, reuse: bool) -> Callable[[Node, int, int], Trial]:
     given, selection, agg = parts(spec)
     confidence = float(given.get("confidence", "0.95"))
@@ -39,8 +47,10 @@ def trial_of(run: Run, spec: str, reuse: bool) -> Callable[[Node, int, int], Tri
 
     def run_trial(prompt: Node, key: int, budget: int) -> Trial:
         if reuse:
-            places = slots(key, len(prompt.children), budget) if prompt.children else []
-            order = places if run.root_pool is None else [prompt.children[place].draw for place in places]
+            complete = [draw for draw in range(run.pool(prompt)) if is_complete(run, prompt, draw)]
+            order = [
+                complete[(mix(key, PERMUTE + i) >> 32) * len(complete) >> 32] for i in range(budget if complete else 0)
+            ]
         else:
             order = first_draws(key, run.pool(prompt), min(budget, run.pool(prompt)))
         drawn: list[Node] = []

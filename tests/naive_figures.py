@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.naive import PERMUTE, Exhausted, Missing, Node, Run, mix, path_score, summary, trial_key
+from tests.naive import Exhausted, Missing, Node, Run, path_score, summary, trial_key
 
 
 @dataclass
@@ -16,6 +16,7 @@ class Costs:
     critical: int
     calls: int
     prefix: int
+    borrowed: int = 0
 
 
 @dataclass
@@ -24,11 +25,6 @@ class Trial:
 
     values: list[float]
     costs: Costs
-
-
-def slots(key: int, size: int, count: int, start: int = 0) -> list[int]:
-    """Draws with replacement among `size` children: one for each of the slots start : start + count of a node."""
-    return [(mix(key, PERMUTE + slot) >> 32) * size >> 32 for slot in range(start, start + count)]
 
 
 def replay(
@@ -66,6 +62,7 @@ def columns(done: Sequence[Trial], trials: int, missing: int, exhausted: int) ->
     row = summary(values, trials, costs["tokens"], costs["critical"], missing, exhausted)
     for name, column in (("generations", "generations"), ("calls", "calls"), ("prefix_tokens", "prefix")):
         row[name] = costs[column] / count if count else None
+    row["borrowed"] = costs["borrowed"] / costs["calls"] if costs["calls"] else 0.0
     row["within"] = None
     if count > 1 and all(len(trial.values) > 1 for trial in done):
         products = total([pair_product(trial.values) for trial in done])

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tests import naive_figures
-from tests.naive import ROUNDS, TIE, Exhausted, Missing, Node, Run, first_draws, mix, select
-from tests.naive_figures import Costs, Trial, parts, scorer, slots, total
+from tests.naive import ROUNDS, TIE, Exhausted, Missing, Node, Run, draw_children, mix, select
+from tests.naive_figures import Costs, Trial, parts, scorer, total
 
 
 def shares(scores: Sequence[float], ties: Sequence[int], budget: int, temperature: float, rounding: str) -> list[int]:
@@ -29,7 +29,7 @@ def shares(scores: Sequence[float], ties: Sequence[int], budget: int, temperatur
 
 
 def search(
-    run: Run, prompt: Node, key: int, n: int, temperature: float, rounding: str, reuse: bool
+    run: Run, prompt: Node, key: int, n: int, temperature: float, rounding: str, policy: str
 ) -> tuple[list[Node], Costs]:
     """The candidates, those that have ended first, and what they cost."""
     finished: list[Node] = []
@@ -37,24 +37,27 @@ def search(
     senders = [(prompt, key, 0, n)]
     costs = Costs(0, 0, 0, 0, 0)
     for _ in range(ROUNDS):
-        draws: list[tuple[Node, int, int, int]] = []
+        drawn: list[tuple[Node, int, int]] = []
+        missing: list[tuple[Node, int]] = []
+        lacking = exhausted = False
         for node, node_key, above, count in senders:
-            size = len(node.children) if reuse else run.pool(node)
-            if count and size < (1 if reuse else count):
-                raise Exhausted
-            chosen = range(count) if reuse or count == size else first_draws(node_key, size, count)
-            draws += [(node, node_key, above, draw) for draw in chosen]
-        drawn: list[tuple[Node | None, int, int]] = []
-        for node, node_key, above, draw in draws:
-            child = node.children[slots(node_key, len(node.children), 1, draw)[0]] if reuse else run.child(node, draw)
-            drawn.append((child, mix(node_key, draw + 1), above))
-        missing = [(node, draw) for (node, _, _, draw), (child, _, _) in zip(draws, drawn, strict=True) if not child]
-        if missing:
+            try:
+                children, borrowed = draw_children(run, node, node_key, count, policy) if count else ([], 0)
+            except Missing:  # of a pool that is not empty, and yet none is cached that could stand in
+                lacking = True
+            except Exhausted:
+                exhausted = True
+            else:
+                costs.borrowed += borrowed
+                missing += [(node, draw) for child, draw in children if child is None]
+                drawn += [(child, mix(node_key, draw + 1), above) for child, draw in children if child is not None]
+        if exhausted:
+            raise Exhausted
+        if missing or lacking:
             raise Missing(missing, False)
         active = []
         longest = 0
         for child, child_key, above in drawn:
-            assert child is not None
             costs.calls += 1
             costs.prefix += above
             costs.tokens += child.tokens
@@ -75,13 +78,13 @@ def search(
     return candidates, costs
 
 
-def trial_of(run: Run, spec: str, reuse: bool) -> Callable[[Node, int, int], Trial]:
+def trial_of(run: Run, spec: str, policy: str) -> Callable[[Node, int, int], Trial]:
     given, selection, agg = parts(spec)
     temperature, rounding = float(given.get("temperature", "0.1")), given.get("rounding", "remainder")
     score = scorer(agg)
 
     def run_trial(prompt: Node, key: int, budget: int) -> Trial:
-        candidates, costs = search(run, prompt, key, budget, temperature, rounding, reuse)
+        candidates, costs = search(run, prompt, key, budget, temperature, rounding, policy)
         return Trial([select(selection, candidates, score)], costs)
 
     return run_trial
@@ -91,9 +94,9 @@ def replay(
     run: Run, spec: str, budgets: Sequence[int], *, trials: int, seed: int, on_exhausted: str = "bounds"
 ) -> dict[tuple[str, int], dict[str, Any]]:
     """Monte Carlo figures per (question, budget)."""
-    return naive_figures.replay(run, budgets, trials, seed, trial_of(run, spec, on_exhausted == "reuse"))
+    return naive_figures.replay(run, budgets, trials, seed, trial_of(run, spec, on_exhausted))
 
 
 def demand(run: Run, spec: str, budgets: Sequence[int], *, trials: int, seed: int) -> set[tuple[str, int | None, int]]:
     """The next layer of draws that the replays lack."""
-    return naive_figures.demand(run, budgets, trials, seed, trial_of(run, spec, False))
+    return naive_figures.demand(run, budgets, trials, seed, trial_of(run, spec, "bounds"))

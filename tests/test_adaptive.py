@@ -68,7 +68,10 @@ def test_demand(seed: int, share: float) -> None:
         for question in case.questions:
             offsets[question["question_id"]] = offset
             offset += 1 + max((node["id"] for node in question["nodes"]), default=0)
-        listed = [(q, None if node is None else node - offsets[q], draw) for q, node, draw in rows.iter_rows()]
+        listed = [
+            (q, None if node is None else node - offsets[q], draw)
+            for q, node, draw in rows.select("question_id", "node_id", "draw").iter_rows()
+        ]
         assert len(set(listed)) == len(listed)
         assert set(listed) == naive_adaptive.demand(run, f"{search}+majority", [1, 7], trials=4, seed=seed)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,26 +18,51 @@ from tts_sim.replay import replay
 SELECTIONS = ["majority", "best", "weighted", "oracle", "weighted(agg=min)", "best(agg=mean)", "weighted(agg=prod)"]
 TREE_SPECS = [f"{search}+{selection}" for search in ("sample", "beam(width=2)", "beam(width=4)", "beam(width=sqrt)")
               for selection in SELECTIONS]  # fmt: skip
+VOTES = ["sample+majority", "sample+weighted", "sample+best", "sample+oracle"]
 CHECKED = ["lower", "upper", "supported", "variance", "tokens", "critical_tokens", "missing", "exhausted", "accuracy"]
 
 
-def assert_equal(case: forests.Case, specs: list[str], budgets: list[int], trials: int, seed: int) -> None:
+def assert_equal(
+    case: forests.Case, specs: list[str], budgets: list[int], trials: int, seed: int, reuse: bool = False
+) -> None:
+    """Replays are the very same; closed forms agree with fractions."""
     forest = forests.to_forest(case)
     run = naive.read(case.questions, case.root_pool, case.step_pool, "prm")
-    rows = replay(forest, specs, budgets, verifier="prm", trials=trials, seed=seed).frame
+    policy: Any = {"on_exhausted": "reuse"} if reuse else {"method": "monte-carlo"}
+    rows = replay(forest, specs, budgets, verifier="prm", trials=trials, seed=seed, **policy).frame
     for spec in specs:
-        expected = naive.replay(run, spec, budgets, trials=trials, seed=seed)
+        checked = [*CHECKED, "within"] if spec.startswith("sample") else CHECKED
+        expected = naive.replay(run, spec, budgets, trials=trials, seed=seed, policy="reuse" if reuse else "refuse")
         for row in rows.filter(strategy=spec).iter_rows(named=True):
             question, budget = row["question_id"], row["budget"]
+            figures = {name: row[name] for name in checked}
+            assert figures == {name: expected[question, budget][name] for name in checked}, (spec, question, budget)
+    if not reuse:
+        assert_exact(case, [spec for spec in specs if spec.startswith("sample")], budgets, trials, seed)
+
+
+def assert_exact(case: forests.Case, specs: list[str], budgets: list[int], trials: int, seed: int) -> None:
+    """Figures that are known without chance, against counting subsets; the others as in replays."""
+    if not specs:
+        return
+    run = naive.read(case.questions, case.root_pool, case.step_pool, "prm")
+    forest = forests.to_forest(case)
+    drawn = replay(forest, specs, budgets, verifier="prm", trials=trials, seed=seed, method="monte-carlo").frame
+    rows = replay(forest, specs, budgets, verifier="prm", trials=trials, seed=seed).frame
+    for row, other in zip(rows.iter_rows(named=True), drawn.iter_rows(named=True), strict=True):
+        question, spec, budget = row["question_id"], row["strategy"], row["budget"]
+        complete = all(state == "complete" for _, _, state in naive.pool_of(run, run.prompts[question]))
+        assert (row["method"] == "exact") == (complete and "weighted" not in spec), (spec, question, budget)
+        if row["method"] != "exact":
+            costs = ("tokens", "verifier_tokens", "critical_tokens") if complete else ()
+            assert {key: row[key] for key in row if key not in costs} == {k: other[k] for k in other if k not in costs}
+        if complete:
+            value, tokens, critical = naive.exact(run, question, spec, budget)
+            assert row["tokens"] == pytest.approx(float(tokens), rel=1e-12)
+            assert row["critical_tokens"] == pytest.approx(float(critical), rel=1e-12)
             if row["method"] == "exact":
-                value, tokens, critical = naive.exact(run, question, spec, budget)
                 assert row["accuracy"] == pytest.approx(float(value), abs=1e-12), (spec, row)
-                assert row["tokens"] == pytest.approx(float(tokens), rel=1e-12)
-                assert row["critical_tokens"] == pytest.approx(float(critical), rel=1e-12)
-                assert (row["supported"], row["variance"]) == (1.0, 0.0)
-            else:
-                figures = {name: row[name] for name in CHECKED}
-                assert figures == {name: expected[question, budget][name] for name in CHECKED}, (spec, question, budget)
+                assert (row["supported"], row["variance"], row["trials"]) == (1.0, 0.0, 0)
 
 
 @pytest.mark.parametrize("case", forests.AWKWARD, ids=lambda case: case.name)
@@ -49,6 +77,49 @@ def test_random_trees(seed: int, recorded: bool, holes: bool, continuous: bool) 
     case = forests.random_case(seed, recorded=recorded, holes=holes, continuous=continuous)
     pool = int(forests.to_forest(case).root_pools().min())
     assert_equal(case, TREE_SPECS, [n for n in (1, 2, 4, 7, 8) if n <= pool], 6, seed)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**6), recorded=st.booleans(), holes=st.booleans())
+def test_draws_with_replacement(seed: int, recorded: bool, holes: bool) -> None:
+    case = forests.random_case(seed, recorded=recorded, holes=holes)
+    assert_equal(case, [f"sample+{selection}" for selection in SELECTIONS], [1, 3, 20], 10, seed, reuse=True)
+
+
+BUDGETS = [[1, 2, 4, 8, 16, 32], [3, 6, 12, 36], [1, 2, 3, 5, 7, 11, 13, 40], [2, 6, 7, 21], list(range(1, 41))]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    num_answers=st.sampled_from([1, 2, 5, 30]),
+    scores=st.sampled_from(["dyadic", "random", "tiny", "zeros", "same"]),
+    budgets=st.sampled_from(BUDGETS),
+)
+def test_blocks_of_every_size(seed: int, num_answers: int, scores: str, budgets: list[int]) -> None:
+    """Every way in which the kernel votes: few draws or many, parts added up exactly or anew, ties and none."""
+    chance = random.Random(seed)
+    draw_score = {
+        "dyadic": lambda: chance.randrange(1, 9) / 8,
+        "random": chance.random,
+        "tiny": lambda: chance.random() * 10.0 ** -chance.randrange(30),
+        "zeros": lambda: float(chance.randrange(2)),
+        "same": lambda: 0.3,
+    }[scores]
+    pool = chance.choice([40, 41, 47, 64])
+    entries: list[Any] = [
+        (f"B{number}" if (number := chance.randrange(-1, num_answers)) > 0 else "A" if number == 0 else None,
+         draw_score())
+        for _ in range(pool)
+    ]  # fmt: skip
+    case = forests.Case("blocks", [forests.star(f"q{seed}", entries)])
+    run = naive.read(case.questions, None, None, "prm")
+    rows = replay(forests.to_forest(case), VOTES, budgets, verifier="prm", trials=9, seed=seed, method="monte-carlo")
+    for spec in VOTES:
+        expected = naive.replay(run, spec, budgets, trials=9, seed=seed)
+        for row in rows.frame.filter(strategy=spec).iter_rows(named=True):
+            figures = expected[row["question_id"], row["budget"]]
+            assert {name: row[name] for name in (*CHECKED, "within")} == figures, (spec, row["budget"])
 
 
 @pytest.mark.parametrize(("distinct", "recorded"), [(True, True), (False, False)])

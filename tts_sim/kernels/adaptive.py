@@ -8,28 +8,28 @@ from numba import prange
 from tts_sim.arrays import Float32s, Int, Int32s, Int64s, Key, Solutions, Tally, Trees
 from tts_sim.kernels._jit import kernel, kernel_inlined, kernel_parallel
 from tts_sim.kernels.draws import draw_prefix, mix
-from tts_sim.kernels.dvts import slot_draw
 from tts_sim.kernels.levels import COMPLETE, EXHAUSTED, MISSING
+from tts_sim.kernels.sample import draw_again, pool_of
 from tts_sim.kernels.select import note, spend, want, worth
 
 
 @kernel_inlined
 def draw_until_settled(
-    trees: Trees, q: Int, most: Int, leads: Int64s, order: Int64s, drawable: Int, found: Solutions, rows: Int32s,
+    trees: Trees, q: Int, most: Int, leads: Int64s, places: Int64s, order: Int64s, found: Solutions, rows: Int32s,
     spent: Int64s, counts: Int64s,
 ) -> tuple[Int, Int, Int, Int]:  # fmt: skip
     """Draw up to `most` solutions: how many, what ended it, and the counts of the first two answers.
 
-    It ends COMPLETE if it was settled or came to `most`, or with the state of the solution that was not there.
-    Their rows and the tokens up to each are written to `rows` and `spent`.
+    It ends COMPLETE if it was settled or came to `most`, or with the state of the solution that was not there. Their
+    rows and the tokens up to each are written to `rows` and `spent`.
     """
     counts[:] = 0
     origin = trees.answer_start[q]
     leader, first, second, tokens = np.int64(-1), np.int64(0), np.int64(0), np.int64(0)
     for i in range(most):
-        if i == drawable:
+        if i == len(order):
             return np.int64(i), np.int64(EXHAUSTED), first, second
-        place = found.start[q] + order[i]
+        place = places[order[i]]
         if found.state[place] != COMPLETE:
             return np.int64(i), np.int64(found.state[place]), first, second
         rows[i] = found.row[place]
@@ -52,17 +52,13 @@ def draw_until_settled(
 @kernel
 def adaptive_question(
     trees: Trees, scores: Float32s, kinds: Int64s, columns: Int64s, q: Int, budgets: Int64s, leads: Int64s,
-    trials: Int, seed: Key, found: Solutions, root_pool: Int, reuse: bool, tally: Tally,
+    trials: Int, seed: Key, found: Solutions, reuse: bool, tally: Tally,
 ) -> None:  # fmt: skip
     """Replay question q `trials` times at every budget; `budgets` ascend, and leads[b] settles it against b."""
-    most = budgets[-1]
-    pool = found.start[q + 1] - found.start[q]
-    first_step = np.int64(trees.child_start[trees.question_start[q]])
-    cached = np.int64(trees.child_stop[trees.question_start[q]]) - first_step
-    drawable = min(most, pool)
-    if reuse:
-        drawable = most if cached > 0 else np.int64(0)
-    places, swapped, order = np.arange(pool), np.empty(most, np.int64), np.empty(most, np.int64)
+    most, solutions = budgets[-1], pool_of(found, q, reuse)
+    pool = len(solutions)
+    drawable = most if reuse and pool > 0 else min(most, pool)
+    places, swapped, order = np.arange(pool), np.empty(drawable, np.int64), np.empty(drawable, np.int64)
     rows, spent = np.empty(most, np.int32), np.empty(most, np.int64)
     counts = np.zeros(trees.answer_start[q + 1] - trees.answer_start[q], np.int64)
     sums = np.empty(len(counts), np.float64)
@@ -70,19 +66,16 @@ def adaptive_question(
     listed = np.zeros(pool, np.bool_)
     key = mix(seed, trees.question_key[q])
     for t in range(trials):
-        trial_key = mix(key, np.uint64(t))
         if reuse:
-            for i in range(drawable):
-                place = slot_draw(trial_key, np.int64(i), cached)
-                order[i] = place if root_pool < 0 else np.int64(trees.draw[first_step + place])
+            draw_again(mix(key, np.uint64(t)), pool, order)
         else:
-            draw_prefix(trial_key, pool, drawable, places, swapped, order)
+            draw_prefix(mix(key, np.uint64(t)), pool, drawable, places, swapped, order)
         drawn, end, first, second = draw_until_settled(
-            trees, q, most, leads, order, drawable, found, rows, spent, counts
+            trees, q, most, leads, solutions, order, found, rows, spent, counts
         )
         if end == MISSING:  # whatever they are, this one and the next few will be needed
             for i in range(drawn, min(drawable, drawn + leads[second] - first)):
-                place = found.start[q] + order[i]
+                place = solutions[order[i]]
                 if found.state[place] == MISSING and not listed[order[i]]:
                     listed[order[i]] = True
                     want(tally, q, found.row[place], found.draw[place])
@@ -107,11 +100,8 @@ def adaptive_question(
 @kernel_parallel
 def adaptive(
     trees: Trees, scores: Float32s, kinds: Int64s, columns: Int64s, budgets: Int64s, leads: Int64s, trials: Int,
-    seed: Key, found: Solutions, root_pool: Int, reuse: bool, tally: Tally,
+    seed: Key, found: Solutions, reuse: bool, tally: Tally,
 ) -> None:  # fmt: skip
     """Replay `adaptive` on every question."""
     for q in prange(len(trees.question_start) - 1):
-        adaptive_question(
-            trees, scores, kinds, columns, np.int64(q), budgets, leads, trials, seed, found, root_pool, reuse,
-            tally,
-        )  # fmt: skip
+        adaptive_question(trees, scores, kinds, columns, np.int64(q), budgets, leads, trials, seed, found, reuse, tally)

@@ -88,7 +88,8 @@ def _place_parts(parts: Int, num_whole: Int, whole: Int64s, place: Int64s) -> No
 @kernel
 def is_small(num_answers: Int, n: Int) -> bool:
     """Whether blocks of n draws are voted on by comparing all pairs of draws, not by summing up every answer."""
-    return n <= 2 or n == 4 or n * n < 2 * num_answers
+    small: bool = n <= 2 or n == 4 or n * n < 2 * num_answers
+    return small
 
 
 @kernel
@@ -126,7 +127,7 @@ def adds_exactly(weight: Float64s, most: Int) -> bool:
     for w in weight:
         highest = max(highest, w)
     unit = math.ldexp(1.0, math.frexp(highest * most)[1] - 53)
-    for w in weight:
+    for w in weight:  # noqa: SIM110 — numba compiles no generators
         if w / unit != math.floor(w / unit):
             return False
     return True

@@ -6,35 +6,54 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 
-from tts_sim.arrays import Float32s, Float64s, Int, Int32s, Int64s, Key, Tally, Trees, UInt64s
-from tts_sim.kernels._jit import kernel, kernel_inlined, kernel_parallel
+from tts_sim.arrays import NO_ANSWER, Float32s, Float64s, Int, Int32s, Int64s, Key, Tally, Trees, UInt64s
+from tts_sim.kernels._jit import kernel, kernel_called, kernel_inlined
 from tts_sim.kernels.beam import EXHAUSTED, MAX_ROUNDS, MISSING, SUPPORTED, UNSCORED
-from tts_sim.kernels.draws import TIE, cached_child, child_key, draw_prefix, mix, pool_size
-from tts_sim.kernels.dvts import slot_draw
+from tts_sim.kernels.children import Draws, Substitutes, count_borrowed, draw_children, open_question, reuses
+from tts_sim.kernels.draws import TIE, child_key, mix, pool_size
 from tts_sim.kernels.select import note, spend, want, worth
 
 
+class Settings(NamedTuple):
+    """What is the same for every trial of a replay."""
+
+    temperature: float
+    rounded: Int  # shares are rounded, not settled by largest remainder
+    trials: Int
+    seed: Key
+    root_pool: Int
+    step_pool: Int
+
+
 class Room(NamedTuple):
-    """Scratch of one question, for candidates of the largest budget and draws of the largest pool."""
+    """Scratch of one thread, for candidates of the largest budget."""
 
     finished: Int32s  # rows of candidates that have ended
     row: Int32s  # candidates that send children in this round
     key: UInt64s
     above: Int64s  # tokens from the prompt down to each of them
     share: Int64s  # children that each of them sends
-    next_row: Int32s  # their children that have not ended
+    next_row: Int32s  # their children; then those that have not ended
+    number: Int32s  # that key them
     next_key: UInt64s
     next_above: Int64s
     score: Float32s
     part: Float64s  # softmax weight, then what is left of a share that is not whole
     order: Int64s  # places of candidates: a heap, the first in rank on top
-    places: Int64s
-    swapped: Int64s
-    picked: Int64s
-    root_draws: Int64s  # this trial's draws at the prompt: each budget takes its first ones
+    draws: Draws
+    instead: Substitutes | None
     sums: Float64s
+
+
+def new_room(most: int, draws: Draws, instead: Substitutes | None, sums: Float64s) -> Room:
+    """Scratch for up to `most` candidates."""
+    return Room(
+        np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.uint64), np.empty(most, np.int64),
+        np.empty(most, np.int64), np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.uint64),
+        np.empty(most, np.int64), np.empty(most, np.float32), np.empty(most, np.float64), np.empty(most, np.int64),
+        draws, instead, sums,
+    )  # fmt: skip
 
 
 @kernel_inlined
@@ -98,104 +117,102 @@ def share_out(room: Room, num: Int, budget: Int, temperature: float, rounded: bo
             rest += less
 
 
-@kernel_inlined
+@kernel_called
 def rebase_trial(
-    trees: Trees, step_score: Float32s, q: Int, budget: Int, temperature: float, rounded: bool, key: Key,
-    root_pool: Int, step_pool: Int, reuse: bool, room: Room, tally: Tally,
-) -> tuple[Int, Int, Int, Int, Int, Int]:  # fmt: skip
+    trees: Trees, score: Float32s, settings: Settings, q: Int, budget: Int, key: Key, room: Room, tally: Tally
+) -> tuple[Int, Int, Int, Int, Int, Int]:
     """Run one search: how it ended, candidates, tokens, critical tokens, calls, prefix; they are in finished[:number].
 
     It ends SUPPORTED, or with the reason why it stopped. Where missing draws are listed, all of the round are: its
-    draws are known before any of its nodes is looked at. A replay that lists nothing stops at the first.
+    draws are known before any of its nodes is looked at.
     """
-    listing = tally.wanted_row.shape[1] > 0
-    room.row[0], room.key[0], room.above[0], room.share[0] = trees.question_start[q], key, 0, budget
-    senders, pool = np.int64(1), np.int64(root_pool)
-    finished, active = np.int64(0), np.int64(0)
-    tokens, critical, calls, prefix = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+    row, key_of, above, share = room.row, room.key, room.above, room.share
+    children, numbers, listing = room.next_row, room.number, tally.wanted_row.shape[1] > 0
+    nothing = np.int64(0)
+    row[0], key_of[0], above[0], share[0] = trees.question_start[q], key, 0, budget
+    senders, pool = np.int64(1), settings.root_pool
+    finished, active = nothing, nothing
+    tokens, critical, calls, prefix = nothing, nothing, nothing, nothing
+    count_borrowed(room.instead)
     for depth in range(MAX_ROUNDS):
+        num, missing = nothing, False
         for p in range(senders):
-            size = pool_size(trees, np.int64(room.row[p]), np.int64(-1) if reuse else pool)
-            if room.share[p] > 0 and (size == 0 if reuse else size < room.share[p]):
-                return EXHAUSTED, finished, tokens, critical, calls, prefix
-        active, longest, missing, unscored = np.int64(0), np.int64(0), False, False
+            count = share[p]
+            if count > 0:
+                drawn = draw_children(
+                    trees, q, np.int64(row[p]), depth, key_of[p], count, nothing, pool, listing, room.draws,
+                    room.instead, children, numbers, num,
+                )  # fmt: skip
+                if drawn < 0:
+                    return np.int64(EXHAUSTED), nothing, nothing, nothing, nothing, nothing
+                missing |= drawn < count
+                num += count
+        if missing:
+            if listing:
+                list_missing(q, row, share, senders, children, numbers, tally)
+            return np.int64(MISSING), nothing, nothing, nothing, nothing, nothing
+        num, active, longest, unscored = nothing, nothing, nothing, False
         for p in range(senders):
-            v, count = np.int64(room.row[p]), room.share[p]
-            calls += count
-            prefix += count * room.above[p]
-            size = pool_size(trees, v, np.int64(-1) if reuse else pool)
-            if depth > 0 and not reuse and 0 < count < size:
-                draw_prefix(room.key[p], size, count, room.places, room.swapped, room.picked)
-            for i in range(count):
-                slot = np.int64(i)
-                if reuse:
-                    child = trees.child_start[v] + slot_draw(room.key[p], slot, size)
-                else:
-                    slot = slot if count == size else room.root_draws[i] if depth == 0 else room.picked[i]
-                    child = cached_child(trees, v, slot, pool)
-                if child < 0:
-                    if not listing:
-                        return MISSING, finished, tokens, critical, calls, prefix
-                    missing = True
-                    want(tally, q, v, slot)
-                    continue
+            calls += share[p]
+            prefix += share[p] * above[p]
+            for _ in range(share[p]):
+                child, number = np.int64(children[num]), numbers[num]
+                num += 1
                 length = np.int64(trees.tokens[child])
                 tokens += length
                 longest = max(longest, length)
-                if trees.answer[child] != -1:
+                if trees.answer[child] != NO_ANSWER:
                     room.finished[finished] = child
                     finished += 1
-                else:
-                    room.next_row[active] = child
-                    room.next_key[active] = child_key(room.key[p], slot)
-                    room.next_above[active] = room.above[p] + length
-                    room.score[active] = step_score[child]
-                    unscored |= step_score[child] != step_score[child]
-                    active += 1
-        if missing:
-            return MISSING, finished, tokens, critical, calls, prefix
+                    continue
+                children[active], room.next_key[active] = child, child_key(key_of[p], number)
+                room.next_above[active], room.score[active] = above[p] + length, score[child]
+                unscored |= score[child] != score[child]
+                active += 1
         critical += longest
         if active == 0:
             break
         if unscored:
-            return UNSCORED, finished, tokens, critical, calls, prefix
-        share_out(room, active, budget - finished, temperature, rounded)
+            return np.int64(UNSCORED), nothing, nothing, nothing, nothing, nothing
+        share_out(room, active, budget - finished, settings.temperature, settings.rounded)
         for i in range(active):
-            room.row[i], room.key[i], room.above[i] = room.next_row[i], room.next_key[i], room.next_above[i]
-        senders, pool = active, np.int64(step_pool)
+            row[i], key_of[i], above[i] = children[i], room.next_key[i], room.next_above[i]
+        senders, pool = active, settings.step_pool
     for i in range(active):  # unfinished after the last round: candidates without an answer
-        room.finished[finished + i] = room.row[i]
-    return SUPPORTED, finished + active, tokens, critical, calls, prefix
+        room.finished[finished + i] = row[i]
+    return np.int64(SUPPORTED), finished + active, tokens, critical, calls, prefix
 
 
-@kernel
+@kernel_called
+def list_missing(
+    q: Int, row: Int32s, share: Int64s, senders: Int, children: Int32s, numbers: Int32s, tally: Tally
+) -> None:
+    """List the missing ones of the children that the senders have drawn, each its share."""
+    num = 0
+    for p in range(senders):
+        for _ in range(share[p]):
+            if children[num] < 0:
+                want(tally, q, np.int64(row[p]), np.int64(numbers[num]))
+            num += 1
+
+
+@kernel_called
 def rebase_question(
-    trees: Trees, scores: Float32s, kinds: Int64s, columns: Int64s, q: Int, budgets: Int64s, temperature: float,
-    rounded: bool, trials: Int, seed: Key, root_pool: Int, step_pool: Int, reuse: bool, tally: Tally,
+    trees: Trees, scores: Float32s, kinds: Int64s, columns: Int64s, q: Int, budgets: Int64s, settings: Settings,
+    room: Room, tally: Tally,
 ) -> None:  # fmt: skip
-    """Replay question q `trials` times at every budget; row 0 of `scores` are the step scores."""
-    most = max(budgets)
-    largest = np.int64(max(root_pool, step_pool))
-    for v in range(trees.question_start[q], trees.question_start[q + 1]):
-        largest = max(largest, np.int64(trees.child_stop[v] - trees.child_start[v]))
-    room = Room(
-        np.empty(most, np.int32), np.empty(most, np.int32), np.empty(most, np.uint64), np.empty(most, np.int64),
-        np.empty(most, np.int64), np.empty(most, np.int32), np.empty(most, np.uint64), np.empty(most, np.int64),
-        np.empty(most, np.float32), np.empty(most, np.float64), np.empty(most, np.int64), np.arange(largest),
-        np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.int64),
-        np.empty(trees.answer_start[q + 1] - trees.answer_start[q], np.float64),
-    )  # fmt: skip
-    key = mix(seed, trees.question_key[q])
-    root_size = pool_size(trees, trees.question_start[q], root_pool)
-    for t in range(trials):
-        trial_key = mix(key, np.uint64(t))
-        if not reuse:
-            draw_prefix(trial_key, root_size, min(most, root_size), room.places, room.swapped, room.root_draws)
+    """Replay question q at every budget; row 0 of `scores` are the step scores."""
+    prompt, question_key = trees.question_start[q], mix(settings.seed, trees.question_key[q])
+    open_question(trees, q, room.instead)
+    for t in range(settings.trials):
+        key = mix(question_key, np.uint64(t))
         for b in range(len(budgets)):
+            if not reuses(room.instead) and budgets[b] > pool_size(trees, prompt, settings.root_pool):
+                tally.exhausted[q, b] += 1  # there may be no room for so many
+                continue
             end, num, tokens, critical, calls, prefix = rebase_trial(
-                trees, scores[0], q, budgets[b], temperature, rounded, trial_key, root_pool, step_pool, reuse, room,
-                tally,
-            )  # fmt: skip
+                trees, scores[0], settings, q, budgets[b], key, room, tally
+            )
             if end == MISSING:
                 tally.missing[q, b] += 1
             elif end == EXHAUSTED:
@@ -210,17 +227,15 @@ def rebase_question(
                         tally.status[q] = 1
                         return
                     note(tally, q, b, s, value)
+                tally.borrowed[q, b] += count_borrowed(room.instead)
                 spend(tally, q, b, num, tokens, critical, calls, prefix)
 
 
-@kernel_parallel
+@kernel
 def rebase(
-    trees: Trees, scores: Float32s, kinds: Int64s, columns: Int64s, budgets: Int64s, temperature: float,
-    rounded: bool, trials: Int, seed: Key, root_pool: Int, step_pool: Int, reuse: bool, tally: Tally,
+    start: Int, stop: Int, room: Room, trees: Trees, scores: Float32s, kinds: Int64s, columns: Int64s, budgets: Int64s,
+    settings: Settings, tally: Tally,
 ) -> None:  # fmt: skip
-    """Replay `rebase` on every question."""
-    for q in prange(len(trees.question_start) - 1):
-        rebase_question(
-            trees, scores, kinds, columns, np.int64(q), budgets, temperature, rounded, trials, seed, root_pool,
-            step_pool, reuse, tally,
-        )  # fmt: skip
+    """Replay `rebase` on questions start:stop."""
+    for q in range(start, stop):
+        rebase_question(trees, scores, kinds, columns, q, budgets, settings, room, tally)

@@ -38,10 +38,10 @@ def votes_of(trees: Trees, found: Solutions, q: Int, places: Int64s) -> Votes:
     for correct in (True, False):
         for place in places:
             a = trees.answer[found.row[place]]
-            if found.state[place] == COMPLETE and a >= 0 and trees.answer_correct[a] == correct:
-                if number[a - origin] < 0:
-                    number[a - origin] = num
-                    num += 1
+            complete = found.state[place] == COMPLETE and a >= 0
+            if complete and trees.answer_correct[a] == correct and number[a - origin] < 0:
+                number[a - origin] = num
+                num += 1
         if correct:
             num_correct = num
     for i in range(len(places)):

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tts_sim.arrays import IMPORTED, Int64s, Tally, new_tally
+from tts_sim.arrays import Int64s, Tally, new_tally
 from tts_sim.kernels import adaptive as kernels
 from tts_sim.strategies.plan import (
     Plan,
@@ -55,7 +55,7 @@ class Adaptive(Search):
         kernels.adaptive(
             forest.trees, scores, plan.kinds, columns, np.array(plan.budgets, np.int64),
             least_leads(self.confidence, max(plan.budgets)), plan.trials, np.uint64(plan.seed), forest.solutions(),
-            IMPORTED if forest.root_pool is None else forest.root_pool, plan.on_exhausted == "reuse", tally,
+            plan.on_exhausted == "reuse", tally,
         )  # fmt: skip
         refuse_missing_scores(plan, tally)
         return tally

@@ -9,15 +9,16 @@ import numpy as np
 
 from tts_sim.arrays import IMPORTED, Tally, new_tally
 from tts_sim.kernels import dvts as kernels
-from tts_sim.strategies.beam import Beam
+from tts_sim.kernels._jit import on_threads
+from tts_sim.strategies.beam import check_width, width_at
 from tts_sim.strategies.plan import (
     Plan,
     refuse_kind,
     refuse_missing_scores,
-    refuse_policy,
     refuse_short_pools,
     score_columns,
 )
+from tts_sim.strategies.scratch import new_scratch
 from tts_sim.strategies.search import Search
 
 Outputs = Literal["all", "best"]
@@ -44,7 +45,7 @@ class Dvts(Search):
     grows_trees: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        Beam(self.width)  # raises for a width that is none
+        check_width(self.width)
         if self.outputs not in OUTPUTS:
             raise ValueError(f"outputs={self.outputs}: expected one of {', '.join(OUTPUTS)}.")
 
@@ -53,7 +54,7 @@ class Dvts(Search):
 
     def width_at(self, budget: int) -> int:
         """Siblings of a subtree at this budget."""
-        return Beam(self.width).width_at(budget)
+        return width_at(self.width, budget)
 
     def check_budget(self, budget: int) -> None:
         """See Search."""
@@ -66,17 +67,21 @@ class Dvts(Search):
         """Run the kernel. Raises ValueError for a budget that is no multiple, CacheExhausted, ScoreMissing."""
         forest = plan.forest
         refuse_kind(forest, self.kind, str(self))
-        refuse_policy(plan, str(self), "refuse", "bounds", "reuse")
         for budget in plan.budgets:
             self.check_budget(budget)
         refuse_short_pools(plan, forest.root_pools(), max(plan.budgets), "first steps")
         scores, columns = score_columns(plan, step_scores=True)
         tally = new_tally(len(forest.question_ids), len(plan.budgets), len(plan.selections), plan.room)
-        kernels.dvts(
-            forest.trees, scores, plan.kinds, columns, np.array(plan.budgets, np.int64),
-            np.array([self.width_at(budget) for budget in plan.budgets], np.int64), self.outputs == "best",
-            plan.trials, np.uint64(plan.seed), IMPORTED if forest.root_pool is None else forest.root_pool,
-            IMPORTED if forest.step_pool is None else forest.step_pool, plan.on_exhausted == "reuse", tally,
+        settings = kernels.Settings(
+            int(self.outputs == "best"), plan.trials, np.uint64(plan.seed),
+            IMPORTED if forest.root_pool is None else forest.root_pool,
+            IMPORTED if forest.step_pool is None else forest.step_pool,
+        )  # fmt: skip
+        widths = np.array([self.width_at(budget) for budget in plan.budgets], np.int64)
+        budgets = np.array(plan.budgets, np.int64)
+        on_threads(
+            kernels.dvts, forest.num_questions, lambda: kernels.new_room(*new_scratch(plan, scores[0])), forest.trees,
+            scores, plan.kinds, columns, budgets, widths, settings, tally,
         )  # fmt: skip
         refuse_missing_scores(plan, tally)
         return tally

@@ -10,14 +10,15 @@ import numpy as np
 
 from tts_sim.arrays import IMPORTED, Tally, new_tally
 from tts_sim.kernels import rebase as kernels
+from tts_sim.kernels._jit import on_threads
 from tts_sim.strategies.plan import (
     Plan,
     refuse_kind,
     refuse_missing_scores,
-    refuse_policy,
     refuse_short_pools,
     score_columns,
 )
+from tts_sim.strategies.scratch import new_scratch
 from tts_sim.strategies.search import Search
 
 Rounding = Literal["remainder", "round"]
@@ -61,15 +62,18 @@ class Rebase(Search):
         """Run the kernel. Raises CacheExhausted if a budget exceeds a question's root pool, ScoreMissing for scores."""
         forest = plan.forest
         refuse_kind(forest, self.kind, str(self))
-        refuse_policy(plan, str(self), "refuse", "bounds", "reuse")
         refuse_short_pools(plan, forest.root_pools(), max(plan.budgets), "first steps")
         scores, columns = score_columns(plan, step_scores=True)
         tally = new_tally(len(forest.question_ids), len(plan.budgets), len(plan.selections), plan.room)
-        kernels.rebase(
-            forest.trees, scores, plan.kinds, columns, np.array(plan.budgets, np.int64), self.temperature,
-            self.rounding == "round", plan.trials, np.uint64(plan.seed),
-            IMPORTED if forest.root_pool is None else forest.root_pool,
-            IMPORTED if forest.step_pool is None else forest.step_pool, plan.on_exhausted == "reuse", tally,
+        settings = kernels.Settings(
+            self.temperature, int(self.rounding == "round"), plan.trials,
+            np.uint64(plan.seed), IMPORTED if forest.root_pool is None else forest.root_pool,
+            IMPORTED if forest.step_pool is None else forest.step_pool,
+        )  # fmt: skip
+        budgets = np.array(plan.budgets, np.int64)
+        on_threads(
+            kernels.rebase, forest.num_questions, lambda: kernels.new_room(*new_scratch(plan, scores[0])), forest.trees,
+            scores, plan.kinds, columns, budgets, settings, tally,
         )  # fmt: skip
         refuse_missing_scores(plan, tally)
         return tally
