@@ -26,32 +26,6 @@ LOOKAHEAD_SPECS = [f"{search}+{selection}" for search in LOOKAHEADS for selectio
 COSTS = ("generations", "tokens", "critical_tokens", "calls", "prefix_tokens")
 
 
-def with_rollouts(case: forests.Case, seed: int, share: float) -> forests.Case:
-    """The case with greedy steps below its sampled ones; each is left out with probability 1 - share."""
-    chance = random.Random(seed)
-    questions = []
-    for question in case.questions:
-        nodes = [node for node in question["nodes"] if not node.get("greedy", False)]
-        number = max((node["id"] for node in nodes), default=0)
-        for node in list(nodes):
-            parent, ended = node["id"], "answer" in node
-            for _ in range(4):
-                if ended or chance.random() > share:
-                    break
-                number += 1
-                ended = chance.random() < 0.3
-                more: dict[str, Any] = {"answer": chance.choice(["A", "B", None])} if ended else {}
-                score = {"prm": chance.randrange(9) / 8}
-                tokens = chance.randint(1, 9)
-                nodes.append(
-                    {"id": number, "parent": parent, "tokens": tokens, "scores": score, "greedy": True, **more}
-                )
-                parent = number
-        chance.shuffle(nodes)
-        questions.append({**question, "nodes": nodes})
-    return forests.Case(case.name, questions, case.kind, case.root_pool, case.step_pool)
-
-
 def expected(run: naive.Run, spec: str, question: str, budget: int, trials: int, seed: int, policy: str) -> Any:
     """Figures of one row."""
     values: list[float] = []
@@ -115,7 +89,7 @@ def test_readings_on_random_trees(
     policy=st.sampled_from(["bounds", "reuse", "borrow"]),
 )  # fmt: skip
 def test_lookahead_on_random_trees(seed: int, recorded: bool, holes: bool, share: float, policy: OnExhausted) -> None:
-    case = with_rollouts(forests.random_case(seed, recorded=recorded, holes=holes), seed, share)
+    case = forests.with_rollouts(forests.random_case(seed, recorded=recorded, holes=holes), seed, share)
     specs = random.Random(seed).sample(LOOKAHEAD_SPECS, 3)
     assert_equal(case, specs, [4, 8, 16, 32], 3, seed, policy)
 
@@ -244,7 +218,7 @@ def test_lookahead_by_no_step_is_beam(seed: int) -> None:
 
 
 def test_lookahead_budgets() -> None:
-    case = with_rollouts(forests.random_case(3), 3, 1.0)
+    case = forests.with_rollouts(forests.random_case(3), 3, 1.0)
     with pytest.raises(ValueError, match=r"budget 6: lookahead\(width=4,steps=3\) needs a multiple of 4\."):
         figures(case, "lookahead+best", 6)
     with pytest.raises(CacheExhausted, match="fewer than 64 first steps"):

@@ -55,7 +55,7 @@ def test_as_json_and_csv(begun: Path) -> None:
     assert [(row["question_id"], row["node_id"], row["draw"]) for row in sorted(rows, key=_place)] == expected()
     assert {row["run"] for row in rows} == {"base"}
     csv = tts_sim("demand", begun, "sample+majority", "--budget", 4, "--csv")
-    assert csv.out.splitlines()[0] == "run,question_id,node_id,draw,tokens" and len(csv.out.splitlines()) == 12
+    assert csv.out.splitlines()[0] == "run,question_id,node_id,draw,greedy,tokens" and len(csv.out.splitlines()) == 12
 
 
 def _place(row: dict[str, object]) -> tuple[object, ...]:
@@ -73,9 +73,11 @@ def test_as_parquet(begun: Path, tmp_path: Path) -> None:
     ended = tts_sim("demand", begun, "sample+majority", "--budget", 4, "-o", output)
     assert ended == (0, "", f"11 draws of 3 questions are missing, about 44 tokens; written to {output}.\n")
     frame = pl.read_parquet(output)
-    kinds = {"run": pl.String, "question_id": pl.String, "node_id": pl.Int64, "draw": pl.Int32, "tokens": pl.Float64}
-    assert frame.schema == kinds
-    assert set(frame.drop("run", "tokens").rows()) == set(expected())
+    assert frame.schema == {
+        "run": pl.String, "question_id": pl.String, "node_id": pl.Int64, "draw": pl.Int32, "greedy": pl.Boolean,
+        "tokens": pl.Float64,
+    }  # fmt: skip
+    assert set(frame.drop("run", "greedy", "tokens").rows()) == set(expected()) and not frame["greedy"].any()
 
 
 def test_a_tree_search_asks_for_what_its_trials_visit(begun: Path) -> None:
@@ -84,6 +86,18 @@ def test_a_tree_search_asks_for_what_its_trials_visit(begun: Path) -> None:
     assert len(asked["q1"]) == len(asked["q3"]) == 2 and len(asked["q2"]) in (1, 2)
     more = printed_json("demand", begun, "beam(width=2)+weighted", "--budget", "2,4", "--trials", 1)
     assert {tuple(row.values()) for row in rows} <= {tuple(row.values()) for row in more}
+
+
+def test_lookahead_asks_for_the_greedy_steps_below_what_is_there(begun: Path) -> None:
+    rows = printed_json("demand", begun, "lookahead(width=2,steps=1)+weighted", "--budget", 8, "--trials", 1)
+    asked = [(row["question_id"], row["node_id"], row["draw"], row["greedy"]) for row in rows]
+    assert set(asked) == {
+        *((question, None, draw, False) for question in ("q1", "q3") for draw in range(4)),
+        *(("q2", None, draw, False) for draw in (2, 3)),
+        ("q2", 0, 0, True),  # the other candidate has ended
+    }
+    refused = tts_sim("demand", begun, "lookahead(width=2,steps=1)+weighted", "--budget", 5)
+    assert refused.status == 1 and "needs a multiple of 2" in refused.err
 
 
 def test_a_run_that_holds_nothing_yet(tmp_path: Path) -> None:

@@ -142,7 +142,10 @@ def assert_same_demand(case: forests.Case, specs: list[str], budgets: list[int],
     for question in case.questions:
         offsets[question["question_id"]] = offset
         offset += 1 + max((node["id"] for node in question["nodes"]), default=0)
-    listed = [(q, None if node is None else node - offsets[q], draw) for q, node, draw in rows.iter_rows()]
+    listed = [
+        (q, None if node is None else node - offsets[q], naive.GREEDY if greedy else draw)
+        for q, node, draw, greedy in rows.iter_rows()
+    ]
     assert len(set(listed)) == len(listed)
     assert set(listed) == naive.demand(run, specs, budgets, trials=trials, seed=seed)
     return len(listed)
@@ -154,6 +157,15 @@ def test_demand_of_trees(seed: int, share: float) -> None:
     case = forests.cut(forests.random_case(seed, recorded=True), seed, share)
     for specs in (["sample+majority"], ["beam(width=2)+weighted"], ["sample+best", "beam(width=4)+best"]):
         assert_same_demand(case, specs, [1, 4, 8], 4, seed)
+    for reading in ("absorb", "shrink", "pool"):
+        assert_same_demand(case, [f"beam(width=2,finished={reading})+best"], [4], 3, seed)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), share=st.sampled_from([0.7, 1.0]), rolled=st.sampled_from([0.0, 0.6, 0.95]))
+def test_demand_of_lookahead(seed: int, share: float, rolled: float) -> None:
+    case = forests.with_rollouts(forests.cut(forests.random_case(seed, recorded=True), seed, share), seed, rolled)
+    assert_same_demand(case, ["lookahead(width=2,steps=1)+best", "lookahead(width=4,steps=3)+best"], [4, 16], 3, seed)
 
 
 @settings(max_examples=15, deadline=None)
