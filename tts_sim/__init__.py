@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tts_sim.errors import ScoreMissing as ScoreMissing
     from tts_sim.errors import TtsSimError as TtsSimError
     from tts_sim.exact.best_of_n import best_of_n as best_of_n
+    from tts_sim.exact.majority import majority as majority
     from tts_sim.exact.pass_at_k import pass_at_k as pass_at_k
     from tts_sim.forest import Forest as Forest
     from tts_sim.load import load_forest as load_forest
@@ -42,7 +43,11 @@ if TYPE_CHECKING:
     from tts_sim.selections import Weighted as Weighted
     from tts_sim.spec import Strategy as Strategy
     from tts_sim.spec import parse_strategy as parse_strategy
+    from tts_sim.strategies.adaptive import Adaptive as Adaptive
     from tts_sim.strategies.beam import Beam as Beam
+    from tts_sim.strategies.dvts import Dvts as Dvts
+    from tts_sim.strategies.lookahead import Lookahead as Lookahead
+    from tts_sim.strategies.rebase import Rebase as Rebase
     from tts_sim.strategies.revise import Revise as Revise
     from tts_sim.strategies.sample import Sample as Sample
     from tts_sim.verifier_quality import calibration as calibration
@@ -51,6 +56,7 @@ if TYPE_CHECKING:
     from tts_sim.verifiers import with_verifiers as with_verifiers
 
 _HOMES = {
+    "Adaptive": "tts_sim.strategies.adaptive",
     "Beam": "tts_sim.strategies.beam",
     "Best": "tts_sim.selections",
     "CacheExhausted": "tts_sim.errors",
@@ -58,13 +64,16 @@ _HOMES = {
     "CacheLocked": "tts_sim.errors",
     "CacheMissing": "tts_sim.errors",
     "CacheTooNew": "tts_sim.errors",
+    "Dvts": "tts_sim.strategies.dvts",
     "Forest": "tts_sim.forest",
     "Ledger": "tts_sim.costs",
+    "Lookahead": "tts_sim.strategies.lookahead",
     "ImportFailed": "tts_sim.errors",
     "Majority": "tts_sim.selections",
     "Oracle": "tts_sim.selections",
     "Outcomes": "tts_sim.outcomes",
     "QueryRefused": "tts_sim.errors",
+    "Rebase": "tts_sim.strategies.rebase",
     "Revise": "tts_sim.strategies.revise",
     "Sample": "tts_sim.strategies.sample",
     "ScoreMissing": "tts_sim.errors",
@@ -78,6 +87,7 @@ _HOMES = {
     "compare_all": "tts_sim.compare",
     "demand": "tts_sim.demand",
     "load_forest": "tts_sim.load",
+    "majority": "tts_sim.exact.majority",
     "model_sizes": "tts_sim.costs",
     "open_cache": "cache",
     "paired_difference": "tts_sim.paired",
