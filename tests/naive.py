@@ -424,8 +424,7 @@ def within(figures: dict[str, Any], products: list[float], count: int) -> float 
     """Variance over new generations: squared mean less mean product of blocks, without the noise of the mean."""
     if not products or len(products) < count or figures["variance"] is None:
         return None
-    mean: float = figures["lower"]  # a complete pool: every trial is supported
-    variance: float = figures["variance"]
+    mean, variance = float(figures["lower"]), float(figures["variance"])  # a complete pool: all trials are supported
     return mean * mean - variance - added(products) / count
 
 

@@ -17,7 +17,7 @@ from tts_sim.difficulty import levels_by_value, quantile_edges
 
 FILE = Path(__file__).resolve().parents[2] / "shared" / "cases.json"
 pytestmark = pytest.mark.skipif(not FILE.exists(), reason="cases.json is not here")
-TRIALS = 40_000
+TRIALS = 100_000
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,7 @@ def test_c05_c08_votes(cases: dict[str, Any], tmp_path: Path, case_id: str) -> N
     for row in rows(tmp_path, question, [f"sample+{name}" for name in curves], budgets):
         selection = row["strategy"].split("+")[1]
         assert_close(row, curves[selection][str(row["budget"])]["float"], row["strategy"])
+        assert row["method"] == ("monte-carlo" if selection == "weighted" else "exact")
         if row["budget"] == budgets[-1]:
             assert row["variance"] == 0.0
 

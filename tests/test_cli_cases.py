@@ -17,7 +17,7 @@ from tts_sim import load_forest, replay
 from tts_sim.revision_steps import revision_steps
 
 pytestmark = pytest.mark.skipif(not FILE.exists(), reason="cases.json is not here")
-TRIALS = 20_000
+TRIALS = 100_000
 NAMES = {"wbon": "weighted", "bon": "best", "majority": "majority", "pass": "oracle"}
 
 
@@ -61,6 +61,14 @@ def test_c03_best_of_n(cases: dict[str, Any], tmp_path: Path) -> None:
     for (_, n), row in replayed(cache, ["sample+best"], [1, 2, 3, 4, 5, 6]).items():
         assert row["method"] == "exact"
         assert_close(row, expected[str(n)]["float"])
+
+
+def test_c05_majority(cases: dict[str, Any], tmp_path: Path) -> None:
+    inputs, expected = cases["C05"]["inputs"], cases["C05"]["expected"]
+    cache = imported(tmp_path, forests.star("q", [(answer, None) for answer in inputs["answers"]]))
+    for (_, n), row in replayed(cache, ["sample+majority"], list(range(1, 10))).items():
+        assert row["method"] == "exact"
+        assert_close(row, expected[str(n)]["float"], n)
 
 
 def test_c08_votes(cases: dict[str, Any], tmp_path: Path) -> None:

@@ -22,12 +22,12 @@ def row(case: forests.Case, spec: str, budget: int, **more: Any) -> dict[str, An
 
 
 def test_columns_and_methods() -> None:
-    outcomes = replay(forests.to_forest(STAR), ["sample+best", "sample+majority", "sample+oracle"], [1, 2], seed=0)
+    outcomes = replay(forests.to_forest(STAR), ["sample+best", "sample+weighted", "sample+majority"], [1, 2], seed=0)
     assert outcomes.frame.columns == COLUMNS
     assert outcomes.frame["method"].to_list() == ["exact"] * 2 + ["monte-carlo"] * 2 + ["exact"] * 2
     assert outcomes.frame["trials"].to_list() == [0, 0, 256, 256, 0, 0]
-    assert outcomes.frame["verifier"].to_list() == ["prm", "prm", None, None, None, None]
-    assert (outcomes.frame["verifier_tokens"] == outcomes.frame["tokens"]).to_list() == [True, True] + [False] * 4
+    assert outcomes.frame["verifier"].to_list() == ["prm"] * 4 + [None, None]
+    assert (outcomes.frame["verifier_tokens"] == outcomes.frame["tokens"]).to_list() == [True] * 4 + [False] * 2
 
 
 def test_c14_early_ends() -> None:
@@ -42,7 +42,7 @@ def test_best_on_one_score_missing_names_the_verifier() -> None:
     case = forests.Case("gap", [forests.star("q", [("A", 0.5), ("B", None), ("C", 0.25)])])
     with pytest.raises(ScoreMissing, match="verifier 'prm' covers 2 of 3 nodes of run 'gap'; question 'q' needs one"):
         row(case, "sample+weighted", 1)
-    assert row(case, "sample+majority", 1)["method"] == "monte-carlo"
+    assert row(case, "sample+majority", 1)["method"] == "exact"
     unparsable = forests.Case("fine", [forests.star("q", [("A", 0.5), (None, None)])])
     assert row(unparsable, "sample+best", 2)["accuracy"] == 1.0  # what abstains needs no score
     steps = forests.Case("steps", [forests.chain("q", 3, roots=4)])

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from tts_sim.arrays import Float32s, Float64s, Int, Int64s, Solutions, Trees
-from tts_sim.kernels._jit import kernel, kernel_parallel
+from tts_sim.kernels._jit import kernel
 from tts_sim.kernels.sample import pool_of, votes_of, weights_of
 
 
@@ -55,40 +54,41 @@ def best_question(
     trees: Trees, scores: Float32s, kinds: Int64s, columns: Int64s, q: Int, budgets: Int64s, found: Solutions,
     value: Float64s, within: Float64s, critical: Float64s,
 ) -> None:  # fmt: skip
-    """Write the closed forms of question q; NaN where a solution is not complete or n exceeds the pool."""
-    value[:], within[:], critical[:] = np.nan, np.nan, np.nan
+    """Write the closed forms of question q, where all its solutions are complete and n does not exceed the pool."""
     solutions = pool_of(found, q, True)
-    pool = len(solutions)
+    pool, num = len(solutions), len(kinds)
     if pool == 0 or pool < found.start[q + 1] - found.start[q]:
         return
     votes = votes_of(trees, found, q, solutions)
-    right = (votes.answer < votes.num_correct).astype(np.float64)
-    num = len(kinds)
-    key, order = np.empty((num + 1, pool), np.float64), np.empty((num + 1, pool), np.int64)
-    key[:num] = weights_of(scores, kinds, columns, found, solutions, votes)
-    key[num] = found.tokens[solutions]
-    for s in range(num + 1):
-        order[s] = np.argsort(key[s], kind="mergesort")
+    weight = weights_of(scores, kinds, columns, found, solutions, votes)
+    right, length = np.empty(pool, np.float64), np.empty(pool, np.float64)
+    for i in range(pool):
+        right[i] = 1.0 if votes.answer[i] < votes.num_correct else 0.0
+        length[i] = found.tokens[solutions[i]]
     one, two = np.empty(pool + 1, np.float64), np.empty(pool + 1, np.float64)
-    for b in range(len(budgets)):
-        if budgets[b] <= pool:
-            write_chances(pool, budgets[b], one, two)
-            critical[b], _ = expected_best(key[num], key[num], order[num], one, two)
-            for s in range(num):
-                value[b, s], product = expected_best(key[s], right, order[s], one, two)
-                if 2 * budgets[b] <= pool:
-                    within[b, s] = value[b, s] * value[b, s] - product
+    for s in range(-1, num):
+        key = weight[s] if s >= 0 else length
+        order = np.argsort(key)
+        for b in range(len(budgets)):
+            if budgets[b] <= pool:
+                write_chances(pool, budgets[b], one, two)
+                if s < 0:
+                    critical[b], _ = expected_best(length, length, order, one, two)
+                else:
+                    value[b, s], product = expected_best(key, right, order, one, two)
+                    if 2 * budgets[b] <= pool:
+                        within[b, s] = value[b, s] * value[b, s] - product
 
 
-@kernel_parallel
+@kernel
 def best_of_n(
     trees: Trees, scores: Float32s, kinds: Int64s, columns: Int64s, budgets: Int64s, found: Solutions,
     value: Float64s, within: Float64s, critical: Float64s,
 ) -> None:  # fmt: skip
     """Write value[q, b, s] of `best` and `oracle`, its variance over new pools, and the expected longest solution.
 
-    `within` is U² less the expected product over disjoint subsets, unbiased for 2n <= K; for the oracle that is
-    g_n² - g_2n, g_n the chance that n are wrong (statistics 2.1).
+    Nothing is written where they are not known. `within` is U² less the expected product over disjoint subsets,
+    unbiased for 2n <= K; for the oracle that is g_n² - g_2n, g_n the chance that n are wrong (statistics 2.1).
     """
-    for q in prange(len(trees.question_start) - 1):
-        best_question(trees, scores, kinds, columns, np.int64(q), budgets, found, value[q], within[q], critical[q])
+    for q in range(len(trees.question_start) - 1):
+        best_question(trees, scores, kinds, columns, q, budgets, found, value[q], within[q], critical[q])

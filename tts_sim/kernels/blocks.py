@@ -127,10 +127,10 @@ def adds_exactly(weight: Float64s, most: Int) -> bool:
     for w in weight:
         highest = max(highest, w)
     unit = math.ldexp(1.0, math.frexp(highest * most)[1] - 53)
-    for w in weight:  # noqa: SIM110 — numba compiles no generators
-        if w / unit != math.floor(w / unit):
-            return False
-    return True
+    exact = True
+    for w in weight:
+        exact &= w / unit == math.floor(w / unit)
+    return exact
 
 
 @kernel_inlined

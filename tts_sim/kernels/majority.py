@@ -37,7 +37,8 @@ def binomial(k: Int, p: float, out: Float64s) -> None:
     for i in range(mode, k):
         out[i + 1] = out[i] * (k - i) * odds / (i + 1)
         total += out[i + 1]
-    out[: k + 1] /= total
+    for i in range(k + 1):
+        out[i] /= total
 
 
 @kernel
@@ -99,13 +100,16 @@ def expected_majority(counts: Int64s, num_correct: Int, abstained: Int, budgets:
 
     `counts` has the solutions per answer, the correct answers first; no budget exceeds their sum with `abstained`.
     """
-    pool = abstained + counts.sum()
-    start = np.cumsum(counts + 1) - (counts + 1)
+    pool = abstained
+    start = np.empty(len(counts), np.int64)  # of each answer's chances
+    for a in range(len(counts)):
+        start[a] = pool - abstained + a
+        pool += counts[a]
     chance, rest_chance = np.empty(pool + len(counts), np.float64), np.empty(pool + 1, np.float64)
     drawn, won = np.empty(pool + 1, np.float64), np.empty(pool + 1, np.float64)
     levels = min(len(counts), budgets[-1]) + 1
     here = np.empty((levels, budgets[-1] + 1), np.float64)
-    there = np.empty_like(here)
+    there = np.empty((levels, budgets[-1] + 1), np.float64)
     value[:] = 0.0
     stop = len(budgets)
     while stop > 0:  # budgets begin:stop share a p
@@ -139,8 +143,7 @@ def expected_majority(counts: Int64s, num_correct: Int, abstained: Int, budgets:
 
 @kernel
 def majority_question(trees: Trees, q: Int, budgets: Int64s, found: Solutions, value: Float64s) -> None:
-    """Write the expected majority of question q at every budget; NaN where it is not known or too dear."""
-    value[:] = np.nan
+    """Write the expected majority of question q, where all its solutions are complete, n is not above, nor too dear."""
     solutions = pool_of(found, q, True)
     if len(solutions) < found.start[q + 1] - found.start[q]:
         return
@@ -159,6 +162,6 @@ def majority_question(trees: Trees, q: Int, budgets: Int64s, found: Solutions, v
 
 @kernel_parallel
 def majority(trees: Trees, budgets: Int64s, found: Solutions, value: Float64s) -> None:
-    """Write the expected majority into value[q, b], as far as it is known without replays."""
+    """Write the expected majority into value[q, b], where it is known without replays."""
     for q in prange(len(trees.question_start) - 1):
         majority_question(trees, np.int64(q), budgets, found, value[q])

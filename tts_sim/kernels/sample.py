@@ -38,8 +38,8 @@ def votes_of(trees: Trees, found: Solutions, q: Int, places: Int64s) -> Votes:
     for correct in (True, False):
         for place in places:
             a = trees.answer[found.row[place]]
-            complete = found.state[place] == COMPLETE and a >= 0
-            if complete and trees.answer_correct[a] == correct and number[a - origin] < 0:
+            votes = found.state[place] == COMPLETE and a >= 0 and trees.answer_correct[a] == correct
+            if votes and number[a - origin] < 0:
                 number[a - origin] = num
                 num += 1
         if correct:
@@ -122,7 +122,9 @@ def sample_question(
     at_hand = np.ones(num_budgets, np.bool_)
     places, swapped = np.arange(pool), np.empty(most, np.int64)
     listed = np.zeros(pool, np.bool_)
-    tokens = found.tokens[solutions]
+    tokens = np.empty(pool, np.int64)
+    for i in range(pool):
+        tokens[i] = found.tokens[solutions[i]]
     key = mix(seed, trees.question_key[q])
     for begin in range(0, trials, LANES):
         lanes = min(LANES, trials - begin)

@@ -48,13 +48,13 @@ class Sample(Search):
         shape = (len(plan.forest.question_ids), len(budgets))
         value, within = (np.full((*shape, len(plan.selections)), np.nan) for _ in range(2))
         closed = np.array([isinstance(selection, Best | Oracle) for selection in plan.selections])
-        best, best_within = (np.empty((*shape, int(closed.sum()))) for _ in range(2))
-        critical = np.empty(shape)
+        best, best_within = (np.full((*shape, int(closed.sum())), np.nan) for _ in range(2))
+        critical = np.full(shape, np.nan)
         best_of_n(trees, scores, plan.kinds[closed], columns[closed], budgets, found, best, best_within, critical)
         value[:, :, closed], within[:, :, closed] = best, best_within
         counted = np.array([isinstance(selection, Majority) for selection in plan.selections])
         if counted.any():
-            vote = np.empty(shape)
+            vote = np.full(shape, np.nan)
             majority(trees, budgets, found, vote)
             value[:, :, counted] = vote[:, :, None]
             within[:, :, counted] = _within_of_votes(self, plan, vote)[:, :, None]
