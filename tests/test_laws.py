@@ -177,7 +177,6 @@ def test_chains_do_not_depend_on_other_questions() -> None:
 @settings(max_examples=10, deadline=None)
 @given(seed=SEEDS)
 def test_beam_of_width_1_is_weighted_sampling(seed: int) -> None:
-<<<<<<< HEAD
     """In distribution, on independent chains: their solutions end at different depths, and all are kept."""
     chance = random.Random(seed)
     grower = forests.Grower()
@@ -190,15 +189,6 @@ def test_beam_of_width_1_is_weighted_sampling(seed: int) -> None:
     beam, sample = (
         replay(forest, [spec], [1, 3, 8], trials=4096, seed=seed + place, method="monte-carlo").frame
         for place, spec in enumerate(["beam(width=1)+weighted", "sample+weighted"])
-=======
-    """Same distribution where a pool of rollouts is as deep as it is wide: here a forest of independent chains.
-
-    Above half the pool a trial of `sample` has one block, and the two draw the same.
-    """
-    case = forests.Case("chains", [forests.comb(f"q{seed}", 1, 8)])
-    frame = replay(
-        forests.to_forest(case), ["beam(width=1)+weighted", "sample+weighted"], [5, 7, 8], trials=8, seed=seed
->>>>>>> main
     )
     for left, right in zip(beam.iter_rows(named=True), sample.iter_rows(named=True), strict=True):
         error = (left["variance"] + right["variance"]) ** 0.5
