@@ -12,6 +12,7 @@ import pytest
 from cache import open_cache
 from tests import forests
 from tests.command import printed_json, tts_sim, write_jsonl
+from tests.test_beams import enumerated
 from tests.test_cases import C18_NAMES, FILE, assert_close, shape
 from tts_sim import load_forest, replay
 from tts_sim.revision_steps import revision_steps
@@ -108,12 +109,35 @@ def test_c13_incomplete_cache(cases: dict[str, Any], tmp_path: Path) -> None:
     assert all(head in table for head in ("lower", "upper", "supported", "bounds", "–"))
 
 
-def test_c14_early_ends_freeze(cases: dict[str, Any], tmp_path: Path) -> None:
-    inputs, expected = cases["C14"]["inputs"], cases["C14"]["expected"]["freeze"]
+READINGS = {"freeze": "freeze", "absorb": "absorb", "compete_shrink": "shrink", "pool_all": "pool"}
+
+
+def test_c14_early_ends(cases: dict[str, Any], tmp_path: Path) -> None:
+    inputs, expected = cases["C14"]["inputs"], cases["C14"]["expected"]
     cache = imported(tmp_path, forests.tree("q", shape(inputs["tree"])))
-    rows = replayed(cache, ["beam(width=2)+weighted", "beam(width=2)+best"], [4])
-    assert_close(rows["beam(width=2)+weighted", 4], expected["wbon"]["float"])
-    assert_close(rows["beam(width=2)+best", 4], expected["bon"]["float"])
+    for name, finished in READINGS.items():
+        search = "beam(width=2)" if finished == "freeze" else f"beam(width=2,finished={finished})"
+        rows = replayed(cache, [f"{search}+weighted", f"{search}+best"], [4])
+        assert_close(rows[f"{search}+weighted", 4], expected[name]["wbon"]["float"], name)
+        assert_close(rows[f"{search}+best", 4], expected[name]["bon"]["float"], name)
+
+
+def test_lookahead_on_the_tree_of_c11(cases: dict[str, Any], tmp_path: Path) -> None:
+    """Against all draws and orders of ties; each first step has a greedy child with the score that the case gives."""
+    inputs = cases["C11"]["inputs"]
+    question = forests.tree("q", shape(inputs["tree"]))
+    firsts = [node["id"] for node in question["nodes"] if node["parent"] is None]
+    for first, entry in zip(firsts, inputs["tree"], strict=True):
+        scores = {"prm": entry["greedy_lookahead_score"]}
+        question["nodes"].append({"id": 100 + first, "parent": first, "greedy": True, "tokens": 3, "scores": scores})
+    cache = imported(tmp_path, question)
+    search = "lookahead(width=2,steps=1)"
+    rows = replayed(cache, [f"{search}+{selection}" for selection in NAMES.values()], [4, 8])
+    for selection in NAMES.values():
+        for n in (2, 4):
+            assert_close(rows[f"{search}+{selection}", 2 * n], float(enumerated(inputs["tree"], n, 2, selection)))
+    refused = tts_sim("replay", cache, f"{search}+weighted", "--budget", 7)
+    assert refused.status == 1 and "budget 7: lookahead(width=2,steps=1) needs a multiple of 2." in refused.err
 
 
 def test_c18_revisions(cases: dict[str, Any], tmp_path: Path) -> None:

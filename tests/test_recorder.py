@@ -20,6 +20,7 @@ from cache.check import violations
 from generate.cli import app
 from generate.live import compare_live
 from generate.plans import Chains, Demand, Greedy, flat, staircase
+from generate.protocols import Request
 from generate.runs import build_recorder, fulfil, start_run
 from generate.settings import RunSettings, VerifierSettings
 from generate.verifiers.token_classifier import load_token_classifier
@@ -227,6 +228,71 @@ def test_demand_file_fill_and_score_by_command(tmp_path: Path, models: tuple[str
     with open_cache(path) as cache:
         wide = cache.table("scores").pivot("verifier_id", index="node_id", values="score")
         assert (wide["prm"] - wide["again"]).abs().max() < 1e-5  # type: ignore[operator]
+
+
+def test_rollouts_of_lookahead_are_recorded_step_by_step(tmp_path: Path) -> None:
+    """Each greedy step hangs below the one before, and is what a greedy draw to the end would hold there."""
+    spec = "lookahead(width=2,steps=2)+weighted"
+    path = tmp_path / "run.duckdb"
+    with create_cache(path) as cache:
+        run = settings(save_models(tmp_path, seed=2), delimiter="3")  # its greedy solutions have several steps
+        recorder = build_recorder(cache, run, questions=questions(tmp_path), device="cpu")
+        assert fulfil(cache, recorder, [Demand((spec,), (6, 12), trials=3, seed=5)]) > 0
+        assert fulfil(cache, recorder, [Demand((spec,), (6, 12), trials=3, seed=5)]) == 0
+        rows = replay(load_forest(cache, "base"), [spec], [6, 12], seed=5).frame
+        assert (rows["supported"] == 1).all() and rows["trials"].unique().to_list() == [3]
+        assert rows["generations"].to_list() == [6, 12] * 4
+        nodes = {row["node_id"]: row for row in cache.table("nodes").iter_rows(named=True)}
+        greedy = [node for node in nodes.values() if node["greedy"]]
+        below_greedy = [node for node in greedy if nodes[node["parent_id"]]["greedy"]]
+        assert len(greedy) > len(below_greedy) > 0
+        assert all(node["draw"] == 0 for node in greedy)
+        prompts = dict(cache.table("questions").select("question_id", "prompt").iter_rows())
+        for second in below_greedy[:8]:
+            first = nodes[second["parent_id"]]
+            above, tokens, node = "", 0, nodes[first["parent_id"]]
+            while node is not None:
+                above, tokens, node = node["text"] + above, tokens + node["tokens"], nodes.get(node["parent_id"])
+            request = Request(prompts[second["question_id"]], above, 0, prefix_tokens=tokens, greedy=True)
+            [whole] = recorder.sampler.sample([request])
+            assert [step.text for step in whole[:2]] == [first["text"], second["text"]]
+    with open_cache(path) as cache:
+        assert violations(cache) == []
+
+
+def test_a_demand_file_asks_for_greedy_steps(tmp_path: Path, models: tuple[str, str]) -> None:
+    """`tts-sim demand -o`, `tts-sim generate fill`, in turns, end with nothing missing."""
+    from tts_sim.cli.main import app as whole
+
+    file = write_questions(tmp_path / "questions.jsonl")
+    path, wanted = tmp_path / "run.duckdb", tmp_path / "demand.parquet"
+    runner = CliRunner()
+
+    def run(*words: str) -> str:
+        done = runner.invoke(whole, list(words), catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    run("generate", *command(path, models, file))
+    spec = ["--strategy", "lookahead(width=2,steps=2)+best", "--budget", "12", "--trials", "2"]
+    asked = []
+    for _ in range(40):
+        run("demand", str(path), *spec, "-o", str(wanted))
+        frame = pl.read_parquet(wanted)
+        asked.append(frame)
+        if not len(frame):
+            break
+        assert f"{len(frame)} draws made" in run(
+            "generate", "fill", str(path), "--demand", str(wanted), "--device", "cpu"
+        )
+        assert "0 draws made" in run("generate", "fill", str(path), "--demand", str(wanted), "--device", "cpu")
+    everything = pl.concat(asked)
+    assert not len(asked[-1]) and everything["greedy"].any() and not everything["greedy"].all()
+    assert everything.filter("greedy")["node_id"].null_count() == 0
+    with open_cache(path) as cache:
+        assert violations(cache) == []
+        rows = replay(load_forest(cache), ["lookahead(width=2,steps=2)+best"], [12], trials=2, seed=0).frame
+        assert (rows["supported"] == 1).all()
 
 
 def test_a_live_run_is_held_against_the_replay(tmp_path: Path, models: tuple[str, str]) -> None:

@@ -122,7 +122,7 @@ def test_a_filled_demand_is_supported_and_asks_for_nothing() -> None:
             break
         offset = 0
         for question, part in zip(whole.questions, questions, strict=True):
-            for name, node, draw in missing.iter_rows():
+            for name, node, draw, _ in missing.iter_rows():
                 if name == question["question_id"]:
                     parent = None if node is None else node - offset
                     added = [n["id"] for n in question["nodes"] if (n["parent"], n["draw"]) == (parent, draw)

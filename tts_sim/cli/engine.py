@@ -21,6 +21,8 @@ def announce_compilation(strategies: Sequence[Strategy] | None = None) -> None:
 
     prepare_kernels()
     searches = {"sample", "beam", "revise"} if strategies is None else {entry.search.name for entry in strategies}
+    if "lookahead" in searches:
+        searches.add("beam")
     if not is_compiled("laying", *searches):
         print("compiling kernels, once for this machine …", file=sys.stderr)
 

@@ -56,6 +56,8 @@ class Room(NamedTuple):
     """Scratch, for candidates of the largest budget."""
 
     opening: Candidates  # the first round of a trial: each budget takes its first ones
+    opened: Int64s  # (B, 6) what came of them, as a Round
+    early: Int32s  # rows of the answers among them
     now: Candidates
     senders: Senders
     following: Senders
@@ -70,12 +72,15 @@ def new_senders(most: int) -> Senders:
     return Senders(np.empty(most, np.int32), np.empty(most, np.uint64), np.empty(most, np.int64))
 
 
-def new_room(most: int, reading: int, largest_pool: int, num_answers: int, instead: Substitutes | None) -> Room:
+def new_room(
+    most: int, num_budgets: int, reading: int, largest_pool: int, num_answers: int, instead: Substitutes | None
+) -> Room:
     """Scratch for questions with pools and answers of up to these numbers."""
+    num_finished = 1 + most * (MAX_ROUNDS if reading == POOL else 1)
     return Room(
-        new_candidates(most), new_candidates(most), new_senders(most), new_senders(most),
-        np.empty(1 + most * (MAX_ROUNDS if reading == POOL else 1), np.int32), new_draws(largest_pool, most), instead,
-        np.empty(num_answers, np.float64),
+        new_candidates(most), np.empty((num_budgets, 6), np.int64), np.empty(1 + most, np.int32),
+        new_candidates(most), new_senders(most), new_senders(most), np.empty(num_finished, np.int32),
+        new_draws(largest_pool, most), instead, np.empty(num_answers, np.float64),
     )  # fmt: skip
 
 
@@ -129,9 +134,10 @@ def sort_out(
         longest = max(longest, length)
         goes = np.int64(trees.answer[child] == NO_ANSWER)
         stays = goes | np.int64(competes)
-        value = score[child]
+        value = np.float32(score[child])
         unscored |= stays & np.int64(value != value)
-        of.row[active], of.sender[active], of.draw[active], of.score[active] = child, sender, draw, value
+        of.row[active], of.sender[active], of.draw[active] = child, sender, draw
+        of.score[active] = value if value == value else -np.inf  # so that all can be ranked
         finished[ended] = child  # written always: a branch would be guessed wrong too often
         active += stays
         going += goes
@@ -156,23 +162,84 @@ def list_missing(
 
 
 @kernel_inlined
+def open_trial(
+    trees: Trees, score: Float32s, look: Rollouts, settings: Settings, q: Int, key: Key, budgets: Int64s, b: Int,
+    stop: Int, in_order: Int, room: Room, tally: Tally,
+) -> tuple[Int, Int]:  # fmt: skip
+    """Draw and rank the first candidates of budgets b:stop together: each takes the first ones of the last.
+
+    The budget from which on draws are missing, and the number of draws before the first that is (-1: none can be).
+    """
+    opening, senders, no = room.opening, room.senders, np.int64(0)
+    listing, missing = tally.wanted_row.shape[1] > 0, False
+    prompt, count = trees.question_start[q], budgets[stop - 1]
+    senders.row[0], senders.key[0], senders.tokens[0] = prompt, key, 0
+    drawn = draw_children(
+        trees, q, prompt, no, key, count, 1 - in_order, settings.root_pool, listing, room.draws, room.instead,
+        opening.row, opening.draw, no,
+    )  # fmt: skip
+    found, done, ready = Round(no, no, no, no, no, no), no, b
+    for c in range(b, stop):
+        if listing:
+            missing |= list_missing(trees, look, q, opening, done, budgets[c], senders, no, tally)
+        if drawn >= budgets[c] and not missing:
+            found = sort_out(trees, score, settings.reading, opening, done, budgets[c], senders, room.early, found)
+            room.opened[c, 0], room.opened[c, 1], room.opened[c, 2] = found.active, found.going, found.finished
+            room.opened[c, 3], room.opened[c, 4], room.opened[c, 5] = found.tokens, found.longest, found.unscored
+            ready = c + 1
+        done = budgets[c]
+    for i in range(found.active):
+        opening.tie[i] = tie_key(opening, i, senders.key)
+    rank(opening, found.active, found.active, senders.key, True)
+    return ready, drawn
+
+
+@kernel_inlined
+def choose(
+    trees: Trees, reading: Int, n: Int, width: Int, of: Candidates, active: Int, num_kept: Int, finished: Int,
+    room: Room,
+) -> tuple[Int, Int, Int]:  # fmt: skip
+    """Let the best candidates send children: their number, the answers so far, and the children of the next round."""
+    senders, following = room.senders, room.following
+    num, rest = np.int64(0), np.int64(n if reading == POOL else active)
+    for p in range(num_kept):
+        i = room.now.order[p]
+        row, sender = np.int64(of.row[i]), of.sender[i]
+        if reading == SHRINK and trees.answer[row] != NO_ANSWER:
+            room.finished[finished] = row
+            finished += 1
+            rest -= min(width, active - p * width)
+            continue
+        following.row[num] = row
+        following.key[num] = child_key(senders.key[sender], of.draw[i])
+        following.tokens[num] = senders.tokens[sender] + trees.tokens[row]
+        num += 1
+    for p in range(num):
+        senders.row[p], senders.key[p], senders.tokens[p] = following.row[p], following.key[p], following.tokens[p]
+    return num, finished, rest
+
+
+@kernel_inlined
 def beam_trial(
-    trees: Trees, score: Float32s, look: Rollouts, settings: Settings, q: Int, n: Int, width: Int, opened: Round,
+    trees: Trees, score: Float32s, look: Rollouts, settings: Settings, q: Int, key: Key, n: Int, width: Int, b: Int,
     room: Room, tally: Tally,
 ) -> End:  # fmt: skip
-    """Run one search of n candidates from its first round on."""
+    """Run one search of n candidates, whose first round has been opened."""
     no = np.int64(0)  # typed: a literal would compile helpers once more
-    reading, now, senders = settings.reading, room.now, room.senders
+    reading, of, now, senders = settings.reading, room.opening, room.now, room.senders
     listing, ahead = tally.wanted_row.shape[1] > 0, len(look.end) > 0
-    for i in range(opened.active):
-        now.row[i], now.sender[i], now.draw[i] = room.opening.row[i], 0, room.opening.draw[i]
-        now.score[i], now.tie[i] = room.opening.score[i], room.opening.tie[i]
-    found, sampled, calls, prefix = opened, np.int64(n), np.int64(n), np.int64(0)
-    generations, critical, num_senders = np.int64(0), np.int64(0), np.int64(0)
-    share, extra, rest = np.int64(0), np.int64(0), np.int64(0)
+    senders.row[0], senders.key[0], senders.tokens[0] = trees.question_start[q], key, 0
+    active, going, finished = room.opened[b, 0], room.opened[b, 1], room.opened[b, 2]
+    tokens, longest, unscored = room.opened[b, 3], room.opened[b, 4], room.opened[b, 5]
+    for i in range(finished):
+        room.finished[i] = room.early[i]
+    sampled, calls, prefix = np.int64(n), np.int64(n), np.int64(0)
+    generations, critical, num_senders = no, no, no
+    share, extra, rest = np.int64(width), no, no
     for depth in range(MAX_ROUNDS):
         last = np.int64(depth == MAX_ROUNDS - 1)
         if depth > 0:
+            of = now
             num, sampled, missing = np.int64(0), np.int64(0), False
             for p in range(num_senders):
                 v, count = np.int64(senders.row[p]), min(share + np.int64(p < extra), rest)
@@ -200,63 +267,50 @@ def beam_trial(
             if missing:
                 return stopped(np.int64(MISSING))
             calls += sampled
-            found = sort_out(
-                trees, score, reading, now, no, num, senders, room.finished,
-                Round(no, no, found.finished, found.tokens, no, no),
-            )  # fmt: skip
-        active, going, finished, tokens, longest, unscored = found
+            active, going, finished, tokens, longest, unscored = sort_out(
+                trees, score, reading, now, no, num, senders, room.finished, Round(no, no, finished, tokens, no, no)
+            )
         generations += sampled - going
         if reading != SHRINK and (going == 0 or last):
             critical += longest
             break
         if ahead:
             for i in range(active):
-                row = np.int64(now.row[i])
+                row = np.int64(of.row[i])
                 if look.end[row] < 0:
                     return stopped(np.int64(MISSING if settings.step_pool >= 0 else EXHAUSTED))
                 length = np.int64(look.tokens[row])
                 tokens += length
                 longest = max(longest, trees.tokens[row] + length)
-                prefix += senders.tokens[now.sender[i]] + trees.tokens[row]
+                prefix += senders.tokens[of.sender[i]] + trees.tokens[row]
             calls += active
         critical += longest
         if unscored:
             return stopped(np.int64(UNSCORED))
         num_kept = (active + width - 1) // width
-        share, extra, rest = np.int64(width), np.int64(0), active
         if reading == POOL:
-            num_kept, rest = min(active, np.int64((n + width - 1) // width)), np.int64(n)
+            share, extra, num_kept = np.int64(width), no, min(active, np.int64((n + width - 1) // width))
             if num_kept * width < n:
                 share, extra = n // num_kept, n % num_kept
-        rank(now, active, num_kept, senders.key, depth == 0)
-        num_senders = np.int64(0)
-        for p in range(num_kept):
-            i = now.order[p]
-            row, sender = np.int64(now.row[i]), now.sender[i]
-            if reading == SHRINK and trees.answer[row] != NO_ANSWER:
-                room.finished[finished] = row
-                finished += 1
-                rest -= min(share, active - p * share)
-                continue
-            room.following.row[num_senders] = row
-            room.following.key[num_senders] = child_key(senders.key[sender], now.draw[i])
-            room.following.tokens[num_senders] = senders.tokens[sender] + trees.tokens[row]
-            num_senders += 1
-        for p in range(num_senders):
-            senders.row[p], senders.key[p] = room.following.row[p], room.following.key[p]
-            senders.tokens[p] = room.following.tokens[p]
-        found = Round(active, going, finished, tokens, longest, unscored)
+        if depth > 0:
+            rank(now, active, num_kept, senders.key, False)
+        else:
+            picked, place = no, no
+            while picked < num_kept:  # without a branch: which of the ranked are among the first is chance
+                now.order[picked] = of.order[place]
+                picked += np.int64(of.order[place] < active)
+                place += 1
+        num_senders, finished, rest = choose(trees, reading, n, width, of, active, num_kept, finished, room)
         if num_senders == 0:
-            going = np.int64(0)
+            going = no
         if num_senders == 0 or last:
             break
     if reading == ABSORB:
         for i in range(active):
-            if trees.answer[now.row[i]] != NO_ANSWER:
-                room.finished[finished] = now.row[i]
+            if trees.answer[of.row[i]] != NO_ANSWER:
+                room.finished[finished] = of.row[i]
                 finished += 1
-    supported = np.int64(SUPPORTED)
-    return End(supported, finished, generations + going, tokens, critical, calls, prefix)
+    return End(np.int64(SUPPORTED), finished, generations + going, tokens, critical, calls, prefix)
 
 
 @kernel
@@ -277,41 +331,30 @@ def beam_question(
     trees: Trees, score: Float32s, look: Rollouts, scores: Float32s, kinds: Int64s, columns: Int64s, q: Int,
     budgets: Int64s, widths: Int64s, settings: Settings, room: Room, tally: Tally,
 ) -> None:  # fmt: skip
-    """Replay question q at every budget. A trial's first draws are shared by its budgets."""
-    opening, senders, listing = room.opening, room.senders, tally.wanted_row.shape[1] > 0
-    prompt, question_key = trees.question_start[q], mix(settings.seed, trees.question_key[q])
-    most = np.int64(max(budgets))
-    size = most if reuses(room.instead) else pool_size(trees, prompt, settings.root_pool)
+    """Replay question q at every budget."""
+    question_key = mix(settings.seed, trees.question_key[q])
+    size = pool_size(trees, trees.question_start[q], settings.root_pool)
+    within, ready, drawn, together = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     open_question(trees, q, room.instead)
-    no = np.int64(0)  # typed: a literal would compile helpers once more
+    for b in range(len(budgets)):  # those below the pool share their draws; all of a pool comes in order
+        within += np.int64(budgets[b] <= size or reuses(room.instead))
+        together += np.int64(budgets[b] < size or reuses(room.instead))
+    for b in range(within, len(budgets)):
+        tally.exhausted[q, b] += settings.trials
     for t in range(settings.trials):
         key = mix(question_key, np.uint64(t))
-        opened, done, drawn, missing = Round(no, no, no, no, no, no), no, no, False
-        for b in range(len(budgets)):
-            n = budgets[b]
-            if n > size:
-                tally.exhausted[q, b] += 1
-                continue
-            senders.row[0], senders.key[0], senders.tokens[0] = prompt, key, 0
-            if b == 0 or n == size:  # all of a pool comes in order
-                drawn = draw_children(
-                    trees, q, prompt, no, key, min(most, size), np.int64(n < size), settings.root_pool,
-                    listing, room.draws, room.instead, opening.row, opening.draw, no,
+        for b in range(within):
+            if b == 0 or b == together:
+                stop = np.int64(within if b == together else together)
+                ready, drawn = open_trial(
+                    trees, score, look, settings, q, key, budgets, np.int64(b), stop, np.int64(b == together), room,
+                    tally,
                 )  # fmt: skip
-                opened, done, missing = Round(no, no, no, no, no, no), no, False
-            if listing and list_missing(trees, look, q, opening, done, n, senders, no, tally):
-                missing = True
-            if drawn < 0:
-                end = stopped(np.int64(EXHAUSTED))
-            elif drawn < n or missing:
-                end = stopped(np.int64(MISSING))
+            if b < ready:
+                end = beam_trial(trees, score, look, settings, q, key, budgets[b], widths[b], b, room, tally)
             else:
-                active = opened.active
-                opened = sort_out(trees, score, settings.reading, opening, done, n, senders, room.finished, opened)
-                for i in range(active, opened.active):
-                    opening.tie[i] = tie_key(opening, i, senders.key)
-                end = beam_trial(trees, score, look, settings, q, n, widths[b], opened, room, tally)
-            done, borrowed = n, count_borrowed(room.instead)
+                end = stopped(np.int64(EXHAUSTED if drawn < 0 else MISSING))
+            borrowed = count_borrowed(room.instead)
             if end.status == MISSING:
                 tally.missing[q, b] += 1
             elif end.status == EXHAUSTED:

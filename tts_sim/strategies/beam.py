@@ -109,7 +109,7 @@ def run_kernel(search: Search, plan: Plan, width: int | Literal["sqrt"], *, read
         rows, answers = (int(np.diff(start).max(initial=0)) for start in (trees.question_start, trees.answer_start))
         policy = POLICIES.get(plan.on_exhausted)
         instead = None if policy is None else new_substitutes(policy, step_score, rows)
-        return kernels.new_room(most, reading, largest, answers, instead)
+        return kernels.new_room(most, len(candidates), reading, largest, answers, instead)
 
     on_threads(
         kernels.beam, forest.num_questions, new_room, trees, score, look, scores, plan.kinds, columns,
