@@ -99,7 +99,7 @@ BUDGETS = [[1, 2, 4, 8, 16, 32], [3, 6, 12, 36], [1, 2, 3, 5, 7, 11, 13, 40], [2
 @given(
     seed=st.integers(0, 10**6),
     num_answers=st.sampled_from([1, 2, 5, 30]),
-    scores=st.sampled_from(["dyadic", "random", "tiny", "zeros", "same"]),
+    scores=st.sampled_from(["dyadic", "random", "tiny", "uneven", "zeros", "same"]),
     budgets=st.sampled_from(BUDGETS),
 )
 def test_blocks_of_every_size(seed: int, num_answers: int, scores: str, budgets: list[int]) -> None:
@@ -109,6 +109,7 @@ def test_blocks_of_every_size(seed: int, num_answers: int, scores: str, budgets:
         "dyadic": lambda: chance.randrange(1, 9) / 8,
         "random": chance.random,
         "tiny": lambda: chance.random() * 10.0 ** -chance.randrange(30),
+        "uneven": lambda: chance.choice([1.0, 2.0**-53]),  # what they add up to depends on the order
         "zeros": lambda: float(chance.randrange(2)),
         "same": lambda: 0.3,
     }[scores]
