@@ -31,8 +31,9 @@ class Comparison:
 
 
 def sample_draws(workload: Workload) -> int:
-    """Samples drawn: all budgets are prefixes of the largest."""
-    return workload.forest.num_questions * workload.trials * workload.budgets[-1]
+    """Samples that enter a vote: at every budget each trial's permutation is cut into disjoint blocks."""
+    pool = int(workload.forest.root_pools()[0])
+    return workload.forest.num_questions * workload.trials * sum(pool // budget * budget for budget in workload.budgets)
 
 
 def search_draws(workload: Workload) -> int:

@@ -37,20 +37,19 @@ def _numpy_votes(workload: Workload, weight: Any) -> Float64s:
     for q, answer, weights in _solutions(workload, weight):
         order = orders(workload, q, len(answer))
         correct = trees.answer_correct[trees.answer_start[q] : trees.answer_start[q + 1]]
-        cell = answer[order] + len(correct) * np.arange(workload.trials)[:, None]
-        sums = np.zeros((workload.trials, len(correct)))
-        start = 0
         for b, budget in enumerate(budgets):
-            part = slice(start, budget)
-            sums += np.bincount(cell[:, part].ravel(), weights[order[:, part]].ravel(), sums.size).reshape(sums.shape)
+            blocks = len(answer) // budget
+            drawn = order[:, : blocks * budget].reshape(-1, budget)  # a row for each block of each trial
+            cell = answer[drawn] + len(correct) * np.arange(len(drawn))[:, None]
+            sums = np.bincount(cell.ravel(), weights[drawn].ravel(), len(drawn) * len(correct))
+            sums = sums.reshape(len(drawn), len(correct))
             tied = sums == sums.max(axis=1, keepdims=True)
             accuracy[q, b] = ((tied & correct).sum(axis=1) / tied.sum(axis=1)).mean()
-            start = budget
     return accuracy
 
 
 def loop_weighted(workload: Workload) -> Float64s:
-    """Weighted votes by dictionaries, a subset at a time, as scripts of the field do."""
+    """Weighted votes by dictionaries, a block at a time, as scripts of the field do with their subsets."""
     return _loop_votes(workload, workload.score)
 
 
@@ -68,12 +67,14 @@ def _loop_votes(workload: Workload, weight: Any) -> Float64s:
         worth = [0.0] * len(budgets)
         for order in orders(workload, q, len(answer)).tolist():
             for b, budget in enumerate(budgets):
-                sums: dict[int, float] = {}
-                for i in order[:budget]:
-                    sums[answer[i]] = sums.get(answer[i], 0.0) + value[i]
-                highest = max(sums.values())
-                tied = [correct[a] for a, total in sums.items() if total == highest]
-                worth[b] += sum(tied) / len(tied)
+                blocks = len(answer) // budget
+                for start in range(0, blocks * budget, budget):
+                    sums: dict[int, float] = {}
+                    for i in order[start : start + budget]:
+                        sums[answer[i]] = sums.get(answer[i], 0.0) + value[i]
+                    highest = max(sums.values())
+                    tied = [correct[a] for a, total in sums.items() if total == highest]
+                    worth[b] += sum(tied) / len(tied) / blocks
         accuracy[q] = np.array(worth) / workload.trials
     return accuracy
 
@@ -89,19 +90,18 @@ def _solutions(workload: Workload, weight: Any) -> list[tuple[int, Int64s, Any]]
 
 
 def orders(workload: Workload, q: int, pool: int) -> Int64s:
-    """The order in which each trial visits the samples, shape (trials, n): our random stream, so that results agree."""
-    most = workload.budgets[-1]
+    """The order in which each trial visits the samples, shape (trials, K): our random stream, so that results agree."""
     question_key = mix(SEED, int(workload.forest.trees.question_key[q]))
     key = np.array([mix(question_key, trial) for trial in range(workload.trials)], np.uint64)
     places = np.tile(np.arange(pool), (workload.trials, 1))
     rows = np.arange(workload.trials)
-    for i in range(most):
+    for i in range(pool):
         bits = _mixed(key, (1 << 32) + i) >> np.uint64(32)
         j = i + ((bits * np.uint64(pool - i)) >> np.uint64(32)).astype(np.int64)
         taken = places[rows, j]
         places[rows, j] = places[:, i]
         places[:, i] = taken
-    return places[:, :most]
+    return places
 
 
 def _mixed(key: UInt64s, counter: int) -> UInt64s:

@@ -16,7 +16,11 @@ _SAFE: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": "false",
     "enable_external_access": "false",
 }
-_LOCKED: dict[str, str | bool | int | float | list[str]] = {**_SAFE, "lock_configuration": "true"}
+_LOCKED: dict[str, str | bool | int | float | list[str]] = {
+    **_SAFE,
+    "allowed_configs": ["memory_limit"],  # loading lowers it for a while; users' SQL can set nothing (cache.query)
+    "lock_configuration": "true",
+}
 
 
 def connect_file(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:

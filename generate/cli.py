@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tts_sim.cli.options import AsCsv, AsJson
+
 if TYPE_CHECKING:
     from generate.recorder import Progress
 
@@ -188,25 +190,31 @@ def lab(
 def live(
     cache: Annotated[str, typer.Argument(metavar="CACHE", help="The recorded cache that is replayed.")],
     lab: Annotated[str | None, typer.Option("--models", metavar="DIR", help="Where the run's models are.")] = None,
-    strategy: Annotated[str, typer.Option("--strategy", "-s", metavar="SPEC")] = "beam(width=4)+weighted",
-    budget: Annotated[int, typer.Option("--budget", "-b")] = 16,
+    strategy: Annotated[
+        list[str] | None, typer.Option("--strategy", "-s", metavar="SPEC", help="What is run live; repeatable.")
+    ] = None,
+    budget: Annotated[str, typer.Option("--budget", "-b", help="Generations per question: 8,16.")] = "16",
     seed: Annotated[int, typer.Option("--seed", help="Seed of the live run; another than the cache's.")] = 1,
     run: RunName = None,
     keep: Annotated[str | None, typer.Option("--keep", help="Keep the live run's cache under this name.")] = None,
     device: Device = "auto",
     batch_rows: BatchRows = 2048,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")] = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
 ) -> None:
-    """Run a strategy afresh on the cache's questions and hold its accuracy against the replayed one."""
+    """Run strategies afresh on the cache's questions and hold their accuracy against the replayed one.
+
+    Without --strategy: beam(width=4)+weighted.
+    """
     with _generating() as progress:
         from generate.live import compare_live
-        from tts_sim.cli.options import open_for_reading, print_json, print_table
+        from tts_sim.cli.options import open_for_reading, parse_budgets, split_specs
 
         with open_for_reading(cache) as opened:
             frame = compare_live(
                 opened,
-                strategy,
-                budget,
+                split_specs(strategy or ["beam(width=4)+weighted"]),
+                parse_budgets(budget),
                 seed=seed,
                 run_id=run,
                 models=lab,
@@ -215,10 +223,9 @@ def live(
                 batch_rows=batch_rows,
                 progress=progress,
             )
-    if as_json:
-        print_json(frame.to_dicts())
-    else:
-        print_table(frame)
+    from tts_sim.cli.options import print_rows
+
+    print_rows(frame, as_json=as_json, as_csv=as_csv)
 
 
 @contextmanager

@@ -22,11 +22,15 @@ def read_demand(path: str, cache: Cache, settings: RunSettings) -> list[Draw]:
         frame = pl.read_parquet(path)
         if "run" in frame.columns:  # a demand may list several runs
             frame = frame.filter(pl.col("run") == settings.run_id)
-        frame = frame.select("question_id", pl.col("node_id").cast(pl.Int64), pl.col("draw").cast(pl.Int32))
+        if "greedy" not in frame.columns:  # written before there were greedy rollouts
+            frame = frame.with_columns(greedy=False)
+        frame = frame.select(
+            "question_id", pl.col("node_id").cast(pl.Int64), pl.col("draw").cast(pl.Int32), pl.col("greedy").cast(bool)
+        )
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise ValueError(f"{path} is not a demand (Parquet with question_id, node_id, draw): {error}") from None
+        raise ValueError(f"{path} is not a demand (Parquet with question_id, node_id, draw, greedy): {error}") from None
     nodes = cache.frame(
-        "SELECT question_id, node_id, parent_id, draw FROM nodes WHERE run_id = $run AND NOT greedy",
+        "SELECT question_id, node_id, parent_id, draw, greedy FROM nodes WHERE run_id = $run",
         {"run": settings.run_id},
     )
     questions = cache.frame("SELECT question_id FROM questions")
@@ -40,11 +44,13 @@ def read_demand(path: str, cache: Cache, settings: RunSettings) -> list[Draw]:
             f"'{settings.run_id}'. Write the demand anew from this cache."
         )
     missing = frame.join(
-        nodes.select("question_id", pl.col("parent_id").alias("node_id"), "draw"),
-        on=["question_id", "node_id", "draw"],
+        nodes.select("question_id", pl.col("parent_id").alias("node_id"), "draw", "greedy"),
+        on=["question_id", "node_id", "draw", "greedy"],
         how="anti",
         nulls_equal=True,
     )
     to_end = settings.kind == "revisions"
     rows = missing.unique(maintain_order=True).iter_rows()
-    return [Draw(question_id, node_id, draw, to_end) for question_id, node_id, draw in rows]
+    return [
+        Draw(question_id, node_id, draw, to_end and not greedy, greedy) for question_id, node_id, draw, greedy in rows
+    ]

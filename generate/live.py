@@ -1,10 +1,12 @@
-"""A live run of one strategy, held against the replayed figure."""
+"""Live runs of strategies, held against the replayed figures."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -15,13 +17,15 @@ from generate.runs import build_recorder, fulfil
 from generate.settings import model_path, stored_settings
 from tts_sim.intervals import t_quantile
 from tts_sim.load import load_forest
-from tts_sim.replay import replay
+from tts_sim.outcomes import Outcomes
+from tts_sim.paired import paired_difference
+from tts_sim.replay import checked_budgets, checked_strategies, replay
 
 
 def compare_live(
     cache: Cache,
-    strategy: str,
-    budget: int,
+    strategies: Sequence[str],
+    budgets: Sequence[int],
     *,
     seed: int,
     run_id: str | None = None,
@@ -31,11 +35,36 @@ def compare_live(
     batch_rows: int = 2048,
     progress: Progress | None = None,
 ) -> pl.DataFrame:
-    """One row: live and replayed accuracy of the strategy on the cache's questions, difference and its 95 % t interval.
+    """One row a strategy and budget: live and replayed accuracy, their difference and its 95 % t interval.
 
-    The live run starts from an empty cache with another generation seed and makes one trial; only what the search
-    asks for is generated. The difference is paired by question. Raises ValueError if the seed is the cache's own.
+    The live run starts from an empty cache with another generation seed and makes one trial of each search; only what
+    they ask for is generated. Differences are paired by question. Strategies of one kind share a live cache, so their
+    rows are not independent. Raises ValueError if the seed is the cache's own, or if a run has no recorded settings.
     """
+    wanted, ascending = checked_strategies(strategies), checked_budgets(budgets)
+    rows: list[pl.DataFrame] = []
+    for kind in dict.fromkeys(strategy.search.kind for strategy in wanted):
+        specs = [str(strategy) for strategy in wanted if strategy.search.kind == kind]
+        name = run_id if run_id is not None else load_forest(cache, kind=kind, questions=()).run_id
+        live = _live(cache, name, specs, ascending, seed, models, keep, device, batch_rows, progress)
+        replayed = replay(load_forest(cache, name, kind=kind), specs, ascending, seed=0)
+        rows += [_row(live, replayed, spec, budget) for spec in specs for budget in ascending]
+    return pl.concat(rows)
+
+
+def _live(
+    cache: Cache,
+    run_id: str,
+    specs: Sequence[str],
+    budgets: Sequence[int],
+    seed: int,
+    models: str | None,
+    keep: str | None,
+    device: str,
+    batch_rows: int,
+    progress: Progress | None,
+) -> Outcomes:
+    """One trial of each strategy on generations of its own."""
     settings, _ = stored_settings(cache, run_id)
     if seed == settings.seed:
         raise ValueError(f"seed {seed} is the cache's own: the live run would repeat its draws. Give another --seed.")
@@ -52,29 +81,35 @@ def compare_live(
             recorder = build_recorder(
                 live, fresh, questions=cache.table("questions"), device=device, batch_rows=batch_rows, progress=progress
             )
-            fulfil(live, recorder, [Demand((strategy,), (budget,), trials=1, seed=seed)])
-            made = replay(load_forest(live, fresh.run_id, kind=fresh.kind), [strategy], [budget], trials=1, seed=seed)
-    replayed = replay(load_forest(cache, settings.run_id, kind=settings.kind), [strategy], [budget], seed=0)
-    both = made.frame.select("question_id", live="accuracy", live_supported="supported").join(
-        replayed.frame.select("question_id", "trials", "supported", replayed="accuracy"), on="question_id"
+            fulfil(live, recorder, [Demand(tuple(specs), tuple(budgets), trials=1, seed=seed)])
+            forest = load_forest(live, fresh.run_id, kind=fresh.kind)
+            return replay(forest, specs, budgets, trials=1, seed=seed, method="monte-carlo")
+
+
+def _row(live: Outcomes, replayed: Outcomes, spec: str, budget: int) -> pl.DataFrame:
+    here = (pl.col("strategy") == spec) & (pl.col("budget") == budget)
+    both = (
+        live.frame.filter(here)
+        .select("question_id", live="accuracy", live_supported="supported")
+        .join(
+            replayed.frame.filter(here).select("question_id", "trials", "method", "supported", replayed="accuracy"),
+            on="question_id",
+        )
     )
-    difference = both["live"] - both["replayed"]
-    count = len(both)
-    error = float(difference.std() or 0.0) / count**0.5  # type: ignore[arg-type]
-    mean = float(difference.mean())  # type: ignore[arg-type]
-    reach = t_quantile(0.975, count - 1) * error
-    return pl.DataFrame(
-        {
-            "strategy": [strategy],
-            "budget": [budget],
-            "live": [both["live"].mean()],
-            "replayed": [both["replayed"].mean()],
-            "difference": [mean],
-            "se": [error],
-            "ci_low": [mean - reach],
-            "ci_high": [mean + reach],
-            "num_questions": [count],
-            "replay_trials": [both["trials"][0]],
-            "supported": [min(float(both["supported"].mean()), float(both["live_supported"].mean()))],  # type: ignore[arg-type]
-        }
-    )
+    pair = paired_difference(both["live"].to_numpy(), both["replayed"].to_numpy())
+    reach = t_quantile(0.975, len(both) - 1) * pair.se
+    row: dict[str, Any] = {
+        "strategy": spec,
+        "budget": budget,
+        "live": both["live"].mean(),
+        "replayed": both["replayed"].mean(),
+        "difference": pair.difference,
+        "se": pair.se,
+        "ci_low": pair.difference - reach,
+        "ci_high": pair.difference + reach,
+        "num_questions": len(both),
+        "replay_trials": both["trials"][0],
+        "method": both["method"][0],
+        "supported": min(float(both["supported"].mean()), float(both["live_supported"].mean())),  # type: ignore[arg-type]
+    }
+    return pl.DataFrame([row])

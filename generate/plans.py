@@ -44,7 +44,7 @@ class Plan(Protocol):
 class Demand:
     """Whatever the replays of `strategies` at `budgets` ask for in trials 0 : trials, one layer of the trees at a time.
 
-    Searches over independent solutions draw to the end; tree searches draw single steps.
+    Searches over independent solutions draw to the end; tree searches draw single steps, and so do greedy rollouts.
     """
 
     strategies: Sequence[str]
@@ -71,7 +71,10 @@ class Demand:
                 frame = demand(
                     forest, strategies, self.budgets, verifier=self.verifier, trials=self.trials, seed=self.seed
                 )
-                draws = [Draw(question_id, node_id, draw, to_end) for question_id, node_id, draw in frame.iter_rows()]
+                draws = [
+                    Draw(question_id, node_id, draw, to_end and not greedy, greedy)
+                    for question_id, node_id, draw, greedy in frame.iter_rows()
+                ]
         return draws
 
 

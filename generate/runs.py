@@ -108,7 +108,6 @@ def build_recorder(
     )
     if questions is not None:
         cache.append(questions=questions)
-    start_run(cache, settings, {"num_params": sampler.model.num_parameters()} | dict(model_facts or {}))
     verifiers = [
         load_token_classifier(
             model_path(verifier.model, folder),
@@ -119,6 +118,9 @@ def build_recorder(
         )
         for verifier in settings.verifiers
     ]
+    start_run(cache, settings, {"num_params": sampler.model.num_parameters()} | dict(model_facts or {}))
+    for verifier, settled in zip(verifiers, settings.verifiers, strict=True):
+        _enter_model(cache, settled.model, verifier.model.num_parameters())
     return Recorder(
         cache,
         settings.run_id,
@@ -144,6 +146,12 @@ def _verifier_rows(verifiers: Sequence[VerifierSettings]) -> pl.DataFrame | None
         for verifier in verifiers
     ]
     return pl.DataFrame(rows) if rows else None
+
+
+def _enter_model(cache: Cache, name: str, num_params: int) -> None:
+    """Enters a verifier's model with its size, unless a model of that name is there."""
+    if not len(cache.frame("SELECT 1 FROM models WHERE model_id = $name", {"name": name})):
+        cache.append(models=pl.DataFrame({"model_id": [name], "source": [name], "num_params": [num_params]}))
 
 
 def _note(cache: Cache, run_id: str, **facts: Any) -> None:

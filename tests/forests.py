@@ -235,6 +235,32 @@ def random_case(seed: int, *, recorded: bool = False, holes: bool = False, conti
     return Case(f"random {seed}", questions, "steps", *pools)
 
 
+def with_rollouts(case: Case, seed: int, share: float) -> Case:
+    """The case with greedy steps below its sampled ones; each is left out with probability 1 - share."""
+    chance = random.Random(seed)
+    questions = []
+    for question in case.questions:
+        nodes = [node for node in question["nodes"] if not node.get("greedy", False)]
+        number = max((node["id"] for node in nodes), default=0)
+        for node in list(nodes):
+            parent, ended = node["id"], "answer" in node
+            for _ in range(4):
+                if ended or chance.random() > share:
+                    break
+                number += 1
+                ended = chance.random() < 0.3
+                more: dict[str, Any] = {"answer": chance.choice(["A", "B", None])} if ended else {}
+                score = {"prm": chance.randrange(9) / 8}
+                tokens = chance.randint(1, 9)
+                nodes.append(
+                    {"id": number, "parent": parent, "tokens": tokens, "scores": score, "greedy": True, **more}
+                )
+                parent = number
+        chance.shuffle(nodes)
+        questions.append({**question, "nodes": nodes})
+    return replace(case, questions=questions)
+
+
 def random_chains(seed: int, *, recorded: bool = False) -> Case:
     """Revision chains of staircase lengths: chain i of 2N holds min(N, 2N / i) attempts."""
     chance = random.Random(seed)

@@ -18,8 +18,9 @@ import numpy as np
 
 # ------------------------------------------------------------------------------------------------- the random stream
 MASK = 2**64 - 1
-PERMUTE, TIE = 2**32, 2**33
+PERMUTE, TIE, BORROWING = 2**32, 2**33, 2**34
 ROUNDS = 40
+GREEDY = -1  # as the number of a draw: the greedy continuation
 
 
 def mix(key: int, counter: int) -> int:
@@ -55,6 +56,7 @@ class Node:
     score: float  # NaN: not scored
     parent: Node | None
     children: list[Node] = field(default_factory=list)  # sampled ones, by draw
+    greedy: Node | None = None
 
 
 @dataclass
@@ -91,6 +93,8 @@ def read(questions: Sequence[dict[str, Any]], root_pool: int | None, step_pool: 
             nodes[entry["id"]] = node
             if not entry.get("greedy", False):
                 parent.children.append(node)
+            elif parent.greedy is None or node.draw < parent.greedy.draw:
+                parent.greedy = node
         for node in nodes.values():
             node.children.sort(key=lambda child: child.draw)
         prompts[question["question_id"]] = prompt
@@ -161,6 +165,10 @@ class Found:
     candidates: list[Node]
     tokens: int
     critical: int
+    generations: int = 0
+    calls: int = 0
+    prefix: int = 0
+    borrowed: int = 0
     product: float | None = None  # mean product of what two different blocks of a trial are worth
 
 
@@ -212,86 +220,126 @@ def found_of(solutions: Sequence[tuple[Node, int, str]]) -> Found:
     return Found([node for node, _, _ in solutions], sum(lengths), max(lengths))
 
 
-def beam(run: Run, prompt: Node, key: int, n: int, width: int) -> Found:
-    width = min(width, n)
-    finished: list[Node] = []
-    active: list[tuple[Node, int]] = []
-    tokens = critical = 0
-    senders = [(prompt, key, n)]
-    for _ in range(ROUNDS):
-        if any(run.pool(node) < count for node, _, count in senders):
-            raise Exhausted
-        draws = [
-            (node, node_key, draw)
-            for node, node_key, count in senders
-            for draw in (range(count) if count == run.pool(node) else first_draws(node_key, run.pool(node), count))
-        ]
-        missing = [(node, draw) for node, _, draw in draws if run.child(node, draw) is None]
-        if missing:
-            raise Missing(missing, False)
-        active = []
-        longest = 0
-        for node, node_key, draw in draws:
-            child = run.child(node, draw)
-            assert child is not None
-            tokens += child.tokens
-            longest = max(longest, child.tokens)
-            if child.ends:
-                finished.append(child)
-            else:
-                active.append((child, mix(node_key, draw + 1)))
-        critical += longest
-        if not active:
-            break
-        ranked = sorted(active, key=lambda candidate: (-candidate[0].score, mix(candidate[1], TIE)))
-        kept = ranked[: math.ceil(len(active) / width)]
-        rest = len(active)
-        senders = []
-        for node, node_key in kept:
-            senders.append((node, node_key, min(width, rest)))
-            rest -= width
-    return Found(finished + [node for node, _ in active], tokens, critical)
+@dataclass(eq=False)
+class Candidate:
+    node: Node
+    key: int
+    above: int  # tokens from the prompt to its parent
+    copy: bool = False  # of an absorbed candidate: nothing was sampled
 
 
-def revise(
-    run: Run, prompt: Node, key: int, parallel: int, sequential: int, across: str, name: str,
-    score: Callable[[Node], float],
+def beam(
+    run: Run, prompt: Node, key: int, n: int, width: int, finished: str = "freeze", steps: int = 0,
+    policy: str = "refuse",
 ) -> Found:  # fmt: skip
-    eligible = []
-    for place, first in enumerate(prompt.children):
-        attempts = [first]
-        while (following := run.child(attempts[-1], 0)) is not None:
-            attempts.append(following)
-        if len(attempts) >= sequential:
-            draw = place if run.root_pool is None else first.draw
-            eligible.append((mix(key, draw + 1), attempts[:sequential]))
-    if len(eligible) < parallel:
+    """Beam search of n candidates; with `steps`, they rank by the score at the end of a greedy rollout."""
+    width = min(width, n)
+    places = math.ceil(n / width)
+    answers: list[Node] = []
+    tokens = critical = generations = calls = prefix = borrowed = 0
+    senders = [(Candidate(prompt, key, 0), n)]
+    for depth in range(ROUNDS):
+        last = depth == ROUNDS - 1
+        candidates: list[Candidate] = []
+        missing: list[tuple[Node, int]] = []
+        for sender, count in senders:
+            node, above = sender.node, sender.above + sender.node.tokens
+            if node.ends:
+                candidates += [Candidate(node, mix(sender.key, i + 1), above, copy=True) for i in range(count)]
+                continue
+            children, lent = draw_children(run, node, sender.key, count, policy)
+            for child, draw in children:
+                if child is None:
+                    missing.append((node, draw))
+                else:
+                    candidates.append(Candidate(child, mix(sender.key, draw + 1), above))
+            borrowed += lent
+            calls += count
+            prefix += count * above
+        ends: dict[Candidate, Node] = {}
+        chains: dict[Candidate, int] = {}
+        for candidate in candidates:
+            end, length = candidate.node, 0
+            for _ in range(0 if last else steps):
+                if end.ends:
+                    break
+                if end.greedy is None:
+                    missing.append((end, GREEDY))
+                    break
+                end = end.greedy
+                length += end.tokens
+            ends[candidate] = end
+            chains[candidate] = 0 if candidate.copy else candidate.node.tokens + length
+            if end is not candidate.node:
+                calls += 1
+                prefix += candidate.above + candidate.node.tokens
+        if missing:
+            if run.step_pool is None:
+                raise Exhausted
+            raise Missing(missing, False)
+        tokens += sum(chains.values())
+        critical += max(chains.values())
+        generations += sum(candidate.node.ends and not candidate.copy for candidate in candidates)
+        going = [candidate for candidate in candidates if not candidate.node.ends]
+        if finished in ("freeze", "pool"):
+            answers += [candidate.node for candidate in candidates if candidate.node.ends]
+            candidates = going
+        if finished == "absorb" and (not going or last):
+            answers = [candidate.node for candidate in candidates if candidate.node.ends]
+        if finished != "shrink" and (not going or last):
+            generations += len(going)
+            break
+        ranked = sorted(candidates, key=lambda candidate: (-ends[candidate].score, mix(candidate.key, TIE)))
+        if finished == "pool" and len(ranked) < places:
+            shares = [n // len(ranked) + (p < n % len(ranked)) for p in range(len(ranked))]
+        else:
+            num = n if finished == "pool" else len(ranked)
+            shares = [min(width, num - start) for start in range(0, num, width)]
+        senders = list(zip(ranked, shares, strict=False))
+        if finished == "shrink":
+            answers += [sender.node for sender, _ in senders if sender.node.ends]
+            senders = [(sender, share) for sender, share in senders if not sender.node.ends]
+            if not senders:
+                break
+            if last:
+                generations += len(going)
+    return Found(answers, tokens, critical, generations * (steps + 1), calls, prefix, borrowed)
+
+
+def draw_children(run: Run, node: Node, key: int, count: int, policy: str) -> tuple[list[tuple[Node | None, int]], int]:
+    """Children with the numbers that key them, None for a draw that is not cached; how many of them are borrowed."""
+    pool, recorded = run.pool(node), run.step_pool is not None
+    if policy == "reuse":
+        if not node.children:
+            raise Missing([], False) if recorded else Exhausted
+        places = [(mix(key, PERMUTE + i) >> 32) * len(node.children) >> 32 for i in range(count)]
+        return [(node.children[place], i) for i, place in enumerate(places)], 0
+    borrows = policy == "borrow" and node.parent is not None
+    if pool < count and not borrows:
         raise Exhausted
-    picked = [eligible[i] for i in first_draws(key, len(eligible), parallel)]
-    lengths = [sum(node.tokens for node in attempts) for _, attempts in picked]
-    if across == "pooled":
-        candidates = [node for _, attempts in picked for node in attempts]
-    elif across == "last":
-        candidates = [attempts[-1] for _, attempts in picked]
-    else:
-        weight = score if name in ("best", "weighted") else (lambda node: 1.0)
-        candidates = [chain_choice(attempts, chain_key, weight) for chain_key, attempts in picked]
-    return Found(candidates, sum(lengths), max(lengths))
+    draws = list(range(count)) if pool <= count else first_draws(key, pool, count)
+    children = [(run.child(node, draw) if draw < pool else None, draw) for draw in draws]
+    lacking = sum(child is None for child, _ in children)
+    if not borrows or not lacking:
+        return children, 0
+    scored = [other for other in same_depth(node) if not math.isnan(other.score)]
+    donors = [other for other in scored if other is not node and len(other.children) >= lacking]
+    if not donors:
+        raise Exhausted if pool < count else Missing([], False)
+    donor = min(donors, key=lambda other: abs(other.score - node.score))  # the first of those as near
+    lent = iter(first_draws(mix(key, BORROWING), len(donor.children), lacking))
+    return [(donor.children[next(lent)] if child is None else child, draw) for child, draw in children], lacking
 
 
-def chain_choice(attempts: Sequence[Node], key: int, weight: Callable[[Node], float]) -> Node:
-    """The best attempt of the answer that wins the chain's own vote; among tied answers, one at random."""
-    sums: dict[str, float] = {}
-    first: dict[str, int] = {}
-    for place, node in enumerate(attempts):
-        if node.answer is not None:
-            sums[node.answer] = sums.get(node.answer, 0.0) + weight(node)
-            first.setdefault(node.answer, place)
-    if not sums:
-        return attempts[0]
-    tied = [answer for answer in sums if sums[answer] == max(sums.values())]
-    winner = min(tied, key=lambda answer: mix(key, TIE + first[answer]))
-    return max((node for node in attempts if node.answer == winner), key=weight)
+def same_depth(node: Node) -> list[Node]:
+    """The nodes of its question and depth, in level order; greedy ones after their sampled siblings."""
+    depth, prompt = 0, node
+    while prompt.parent is not None:
+        depth, prompt = depth + 1, prompt.parent
+    level = [prompt]
+    for _ in range(depth):
+        level = [child for above in level for child in [*above.children, above.greedy] if child is not None]
+    return level
 
 
 # ----------------------------------------------------------------------------------------------------------- replays
@@ -301,9 +349,12 @@ def search_of(spec: str, budget: int) -> tuple[str, dict[str, Any], str, str]:
     selection, _, aggregate = right.rstrip(")").partition("(agg=")
     search, _, inside = left.rstrip(")").partition("(")
     given = dict(part.split("=") for part in inside.split(",") if part)
-    if search == "beam":
-        width = given.get("width", "4")
-        return search, {"width": round(math.sqrt(budget)) if width == "sqrt" else int(width)}, selection, aggregate
+    if search in ("beam", "lookahead"):
+        width, steps = given.get("width", "4"), int(given.get("steps", "3" if search == "lookahead" else "0"))
+        n = budget // (steps + 1)
+        number = round(math.sqrt(n)) if width == "sqrt" else int(width)
+        choice = {"n": n, "width": number, "steps": steps, "finished": given.get("finished", "freeze")}
+        return search, choice, selection, aggregate
     if search == "revise":
         if "sequential" in given:
             sequential = int(given["sequential"])
@@ -318,7 +369,7 @@ def search_of(spec: str, budget: int) -> tuple[str, dict[str, Any], str, str]:
 
 
 def run_trial(
-    run: Run, question_id: str, spec: str, budget: int, seed: int, trial: int, reuse: bool = False
+    run: Run, question_id: str, spec: str, budget: int, seed: int, trial: int, policy: str = "refuse"
 ) -> tuple[Found, float]:
     """One trial: what the search found, and the value of the selection. Raises Missing or Exhausted."""
     search, parameters, selection, agg = search_of(spec, budget)
@@ -327,24 +378,21 @@ def run_trial(
 
     def score(node: Node) -> float:
         if node not in scores:
-            scores[node] = node.score if search == "revise" else path_score(node, agg or "last")
+            scores[node] = path_score(node, agg or "last")
         return scores[node]
 
     if search == "sample":
-        blocks = sample(run, prompt, key, budget, reuse)
+        blocks = sample(run, prompt, key, budget, policy == "reuse")
         worths = [select(selection, block.candidates, score) for block in blocks]
         m, total, squares = len(blocks), added(worths), added([worth * worth for worth in worths])
         product = (total * total - squares) / (m * (m - 1)) if m > 1 else None
         return replace(blocks[0], product=product), total / m  # its costs are the first block's
-    if search == "beam":
-        found = beam(run, prompt, key, budget, **parameters)
-    else:
-        found = revise(run, prompt, key, **parameters, name=selection, score=score)
+    found = beam(run, prompt, key, **parameters, policy=policy)
     return found, select(selection, found.candidates, score)
 
 
 def replay(
-    run: Run, spec: str, budgets: Sequence[int], *, trials: int, seed: int, reuse: bool = False
+    run: Run, spec: str, budgets: Sequence[int], *, trials: int, seed: int, policy: str = "refuse"
 ) -> dict[tuple[str, int], dict[str, Any]]:
     """Monte Carlo figures per (question, budget)."""
     figures = {}
@@ -355,7 +403,7 @@ def replay(
             tokens = critical = missing = exhausted = 0
             for trial in range(trials):
                 try:
-                    found, value = run_trial(run, question_id, spec, budget, seed, trial, reuse)
+                    found, value = run_trial(run, question_id, spec, budget, seed, trial, policy)
                 except Missing as draws:
                     missing += 1
                     exhausted += draws.args[1]

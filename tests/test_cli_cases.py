@@ -6,11 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
+from cache import open_cache
 from tests import forests
 from tests.command import printed_json, tts_sim, write_jsonl
 from tests.test_cases import C18_NAMES, FILE, assert_close, shape
+from tts_sim import load_forest, replay
+from tts_sim.revision_steps import revision_steps
 
 pytestmark = pytest.mark.skipif(not FILE.exists(), reason="cases.json is not here")
 TRIALS = 100_000
@@ -113,8 +117,11 @@ def test_c14_early_ends_freeze(cases: dict[str, Any], tmp_path: Path) -> None:
 
 
 def test_c18_revisions(cases: dict[str, Any], tmp_path: Path) -> None:
+    """Exact from the command line; drawn, every figure is within 4 Monte Carlo standard errors."""
     inputs, expected = cases["C18"]["inputs"], cases["C18"]["expected"]
     cache = imported(tmp_path, forests.chains("q", inputs["chains"]))
+    with open_cache(cache) as opened:
+        forest = load_forest(opened, kind="revisions")
     checked = 0
     for setting, curves in expected.items():
         if not setting.startswith("P") or "_" not in setting:
@@ -125,7 +132,17 @@ def test_c18_revisions(cases: dict[str, Any], tmp_path: Path) -> None:
             for name, (across, selection) in C18_NAMES.items()
         }
         rows = replayed(cache, list(specs.values()), [parallel * sequential])
+        budgets = [parallel * sequential]
+        drawn = replay(forest, list(specs.values()), budgets, trials=100_000, seed=1, method="monte-carlo").frame
         for name, spec in specs.items():
-            assert_close(rows[spec, parallel * sequential], curves[name]["float"], (setting, name))
+            row, expected_value = rows[spec, parallel * sequential], curves[name]["float"]
+            assert row["method"] == "exact", (setting, name)
+            assert row["accuracy"] == pytest.approx(expected_value, abs=1e-9), (setting, name)
+            assert_close(
+                drawn.row(by_predicate=pl.col("strategy") == spec, named=True), expected_value, (setting, name)
+            )
             checked += 1
-    assert checked >= 12
+    assert checked == 42
+    steps = revision_steps(forest, seed=1)
+    assert steps["pass_at_1"].to_list()[:-1] == [step["float"] for step in expected["pass1_by_step"]]
+    assert steps["right_turned_wrong"][-1] == pytest.approx(expected["correct_to_incorrect"]["float"], abs=1e-12)

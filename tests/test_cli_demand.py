@@ -55,7 +55,7 @@ def test_as_json_and_csv(begun: Path) -> None:
     assert [(row["question_id"], row["node_id"], row["draw"]) for row in sorted(rows, key=_place)] == expected()
     assert {row["run"] for row in rows} == {"base"}
     csv = tts_sim("demand", begun, "sample+majority", "--budget", 4, "--csv")
-    assert csv.out.splitlines()[0] == "run,question_id,node_id,draw" and len(csv.out.splitlines()) == 12
+    assert csv.out.splitlines()[0] == "run,question_id,node_id,draw,greedy,tokens" and len(csv.out.splitlines()) == 12
 
 
 def _place(row: dict[str, object]) -> tuple[object, ...]:
@@ -64,17 +64,20 @@ def _place(row: dict[str, object]) -> tuple[object, ...]:
 
 def test_as_a_table(begun: Path) -> None:
     ended = tts_sim("demand", begun, "sample+majority", "--budget", 4)
-    assert ended.status == 0 and ended.err == "11 draws of 3 questions are missing.\n"
+    assert ended.status == 0 and ended.err == "11 draws of 3 questions are missing, about 44 tokens.\n"
     assert ended.out.count("base") == 11 and "question_id" in ended.out
 
 
 def test_as_parquet(begun: Path, tmp_path: Path) -> None:
     output = tmp_path / "demand.parquet"
     ended = tts_sim("demand", begun, "sample+majority", "--budget", 4, "-o", output)
-    assert ended == (0, "", f"11 draws of 3 questions are missing; written to {output}.\n")
+    assert ended == (0, "", f"11 draws of 3 questions are missing, about 44 tokens; written to {output}.\n")
     frame = pl.read_parquet(output)
-    assert frame.schema == {"run": pl.String, "question_id": pl.String, "node_id": pl.Int64, "draw": pl.Int32}
-    assert set(frame.drop("run").rows()) == set(expected())
+    assert frame.schema == {
+        "run": pl.String, "question_id": pl.String, "node_id": pl.Int64, "draw": pl.Int32, "greedy": pl.Boolean,
+        "tokens": pl.Float64,
+    }  # fmt: skip
+    assert set(frame.drop("run", "greedy", "tokens").rows()) == set(expected()) and not frame["greedy"].any()
 
 
 def test_a_tree_search_asks_for_what_its_trials_visit(begun: Path) -> None:
@@ -83,6 +86,18 @@ def test_a_tree_search_asks_for_what_its_trials_visit(begun: Path) -> None:
     assert len(asked["q1"]) == len(asked["q3"]) == 2 and len(asked["q2"]) in (1, 2)
     more = printed_json("demand", begun, "beam(width=2)+weighted", "--budget", "2,4", "--trials", 1)
     assert {tuple(row.values()) for row in rows} <= {tuple(row.values()) for row in more}
+
+
+def test_lookahead_asks_for_the_greedy_steps_below_what_is_there(begun: Path) -> None:
+    rows = printed_json("demand", begun, "lookahead(width=2,steps=1)+weighted", "--budget", 8, "--trials", 1)
+    asked = [(row["question_id"], row["node_id"], row["draw"], row["greedy"]) for row in rows]
+    assert set(asked) == {
+        *((question, None, draw, False) for question in ("q1", "q3") for draw in range(4)),
+        *(("q2", None, draw, False) for draw in (2, 3)),
+        ("q2", 0, 0, True),  # the other candidate has ended
+    }
+    refused = tts_sim("demand", begun, "lookahead(width=2,steps=1)+weighted", "--budget", 5)
+    assert refused.status == 1 and "needs a multiple of 2" in refused.err
 
 
 def test_a_run_that_holds_nothing_yet(tmp_path: Path) -> None:
@@ -133,3 +148,14 @@ def test_no_draw_beyond_the_pool(tmp_path: Path) -> None:
             "",
         ) and f"fewer than {8 if what == 'chains' else 16} {what}" in ended.err
         assert "(first: 'q1', 4). Lower the budget" in ended.err and ended.err.count("\n") == 1
+
+
+def test_what_filling_would_take(begun: Path) -> None:
+    ended = tts_sim(
+        "demand", begun, "sample+majority", "--budget", 4, "--throughput", 10, "-o", begun.parent / "d.parquet"
+    )
+    assert "about 44 tokens (0.00122 GPU hours at 10 tokens a second)" in ended.err  # the one solution has 4 tokens
+    steps = printed_json("demand", begun, "beam(width=2)+best", "--budget", 2)
+    assert {row["tokens"] for row in steps} == {3.5}  # steps of 3 and 4 tokens
+    refused = tts_sim("demand", begun, "sample+majority", "--throughput", 0)
+    assert (refused.status, refused.err) == (1, "tts-sim: --throughput 0.0: expected tokens a second, above 0.\n")

@@ -28,7 +28,7 @@ def test_every_stage_loads_with_the_auto_classes(lab: LabReport) -> None:
     for name in ("prm", "orm"):
         verifier = AutoModelForTokenClassification.from_pretrained(lab.out / name)
         assert verifier(input_ids=ids).logits.shape == (1, 7, 1)
-    assert set(lab.stages) == {"base", "prm", "large", "reviser", "orm"}
+    assert set(lab.stages) == {"base", "prm-draft", "prm", "large", "reviser", "orm"}
     assert all(figures["parameters"] > 0 for figures in lab.stages.values())
 
 

@@ -187,14 +187,3 @@ def test_beam_of_width_1_is_weighted_sampling(seed: int) -> None:
     )
     table = frame.frame.pivot("strategy", index="budget", values="accuracy")
     assert table["beam(width=1)+weighted"].to_list() == table["sample+weighted"].to_list()
-
-
-def test_one_attempt_per_chain_is_parallel_sampling() -> None:
-    entries: list[Any] = [("A", 0.5), ("B", 0.75), ("B", 0.25), ("A", 0.125), ("C", 0.625)]
-    stars = forests.to_forest(forests.Case("s", [forests.star("q", entries)]))
-    chains = forests.to_forest(forests.Case("c", [forests.chains("q", [[entry] for entry in entries])], "revisions"))
-    for selection in ("majority", "weighted"):
-        settings: Any = {"trials": 50, "seed": 2, "method": "monte-carlo"}
-        left = replay(stars, [f"sample+{selection}"], [3, 4, 5], **settings).frame["accuracy"]
-        right = replay(chains, [f"revise(sequential=1)+{selection}"], [3, 4, 5], **settings).frame["accuracy"]
-        assert left.to_list() == right.to_list()

@@ -19,12 +19,6 @@ SELECTIONS = ["majority", "best", "weighted", "oracle", "weighted(agg=min)", "be
 TREE_SPECS = [f"{search}+{selection}" for search in ("sample", "beam(width=2)", "beam(width=4)", "beam(width=sqrt)")
               for selection in SELECTIONS]  # fmt: skip
 VOTES = ["sample+majority", "sample+weighted", "sample+best", "sample+oracle"]
-CHAIN_SPECS = [
-    f"revise({shape}{across})+{selection}"
-    for shape in ("sequential=2", "ratio=1:1", "ratio=4:1")
-    for across in ("", ",across=pooled", ",across=hierarchical", ",across=last")
-    for selection in ("majority", "best", "weighted", "oracle")
-]
 CHECKED = ["lower", "upper", "supported", "variance", "tokens", "critical_tokens", "missing", "exhausted", "accuracy"]
 
 
@@ -38,7 +32,7 @@ def assert_equal(
     rows = replay(forest, specs, budgets, verifier="prm", trials=trials, seed=seed, **policy).frame
     for spec in specs:
         checked = [*CHECKED, "within"] if spec.startswith("sample") else CHECKED
-        expected = naive.replay(run, spec, budgets, trials=trials, seed=seed, reuse=reuse)
+        expected = naive.replay(run, spec, budgets, trials=trials, seed=seed, policy="reuse" if reuse else "refuse")
         for row in rows.filter(strategy=spec).iter_rows(named=True):
             question, budget = row["question_id"], row["budget"]
             figures = {name: row[name] for name in checked}
@@ -150,14 +144,6 @@ def test_hundreds_of_candidates(distinct: bool, recorded: bool) -> None:
     assert_equal(case, [f"beam(width={width})+weighted" for width in (1, 2, 3)], [256, 257, 300], 2, 11)
 
 
-@settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 10**6), recorded=st.booleans())
-def test_random_chains(seed: int, recorded: bool) -> None:
-    case = forests.random_chains(seed, recorded=recorded)
-    for start, budgets in ((0, [2, 4]), (16, [4]), (32, [4])):
-        assert_equal(case, CHAIN_SPECS[start : start + 16], budgets, 5, seed)
-
-
 def assert_same_demand(case: forests.Case, specs: list[str], budgets: list[int], trials: int, seed: int) -> int:
     run = naive.read(case.questions, case.root_pool, case.step_pool, "prm")
     rows = demand(forests.to_forest(case), specs, budgets, trials=trials, seed=seed)
@@ -165,7 +151,10 @@ def assert_same_demand(case: forests.Case, specs: list[str], budgets: list[int],
     for question in case.questions:
         offsets[question["question_id"]] = offset
         offset += 1 + max((node["id"] for node in question["nodes"]), default=0)
-    listed = [(q, None if node is None else node - offsets[q], draw) for q, node, draw in rows.iter_rows()]
+    listed = [
+        (q, None if node is None else node - offsets[q], naive.GREEDY if greedy else draw)
+        for q, node, draw, greedy in rows.iter_rows()
+    ]
     assert len(set(listed)) == len(listed)
     assert set(listed) == naive.demand(run, specs, budgets, trials=trials, seed=seed)
     return len(listed)
@@ -177,6 +166,15 @@ def test_demand_of_trees(seed: int, share: float) -> None:
     case = forests.cut(forests.random_case(seed, recorded=True), seed, share)
     for specs in (["sample+majority"], ["beam(width=2)+weighted"], ["sample+best", "beam(width=4)+best"]):
         assert_same_demand(case, specs, [1, 4, 8], 4, seed)
+    for reading in ("absorb", "shrink", "pool"):
+        assert_same_demand(case, [f"beam(width=2,finished={reading})+best"], [4], 3, seed)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), share=st.sampled_from([0.7, 1.0]), rolled=st.sampled_from([0.0, 0.6, 0.95]))
+def test_demand_of_lookahead(seed: int, share: float, rolled: float) -> None:
+    case = forests.with_rollouts(forests.cut(forests.random_case(seed, recorded=True), seed, share), seed, rolled)
+    assert_same_demand(case, ["lookahead(width=2,steps=1)+best", "lookahead(width=4,steps=3)+best"], [4, 16], 3, seed)
 
 
 @settings(max_examples=15, deadline=None)

@@ -8,6 +8,7 @@ import statistics
 import pytest
 
 from tests import forests
+from tts_sim.bands import with_bands
 from tts_sim.intervals import t_interval
 from tts_sim.outcomes import combine
 from tts_sim.replay import replay
@@ -80,3 +81,15 @@ def test_combine() -> None:
     assert len(both.frame) == len(steps.frame) + len(chains.frame)
     assert both.groups["level"]["q3"] == 2
     assert both.curve()["strategy"].to_list() == ["sample+oracle", "revise(sequential=1)+majority"]
+
+
+def test_bands_hold_for_all_budgets_at_once() -> None:
+    questions = [forests.star(f"q{i}", [("A" if k < i % 5 else f"B{k}", 0.5) for k in range(4)]) for i in range(40)]
+    outcomes = replay(forests.to_forest(forests.Case("forty", questions)), ["sample+oracle"], [1, 2, 4], seed=0)
+    curve = with_bands(outcomes.curve(), outcomes)
+    wider = (curve["band_high"] - curve["band_low"]) / (curve["ci_high"] - curve["ci_low"])
+    assert wider.n_unique() == 1 or wider.max() - wider.min() < 1e-9  # type: ignore[operator]
+    assert 1.0 < wider[0] < 1.3
+    one = forests.to_forest(forests.Case("one", questions[:1]))
+    alone = replay(one, ["sample+oracle"], [1], seed=0)
+    assert with_bands(alone.curve(), alone)["band_low"].to_list() == [None]

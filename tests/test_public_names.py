@@ -11,9 +11,11 @@ import tts_sim
 
 ROOT = Path(tts_sim.__file__).parent
 NAMES = """
-    Beam Best CacheExhausted CacheInvalid CacheLocked CacheMissing CacheTooNew Forest ImportFailed Majority Oracle
-    Outcomes QueryRefused Revise Sample ScoreMissing Strategy TtsSimError Weighted best_of_n combine demand load_forest
-    open_cache parse_strategy pass_at_k replay sample_path
+    Adaptive Beam Best CacheExhausted CacheInvalid CacheLocked CacheMissing CacheTooNew Dvts Forest ImportFailed Ledger
+    Lookahead Majority Oracle Outcomes QueryRefused Rebase Revise Sample ScoreMissing Strategy TtsSimError Weighted
+    best_of_n calibration combine
+    compare compare_all demand load_forest majority model_sizes open_cache paired_difference parse_strategy parse_verifier
+    pass_at_k priced replay sample_path verifier_quality with_verifiers
 """
 
 
@@ -56,6 +58,7 @@ def test_kernels_know_only_arrays() -> None:
             continue
         for module in imports(file) - {
             "__future__",
+            "math",
             "typing",
             "numpy",
             "numba",

@@ -235,9 +235,9 @@ def test_a_live_run_is_held_against_the_replay(tmp_path: Path, models: tuple[str
         recorder = build_recorder(cache, settings(models), questions=questions(tmp_path), device="cpu")
         fulfil(cache, recorder, [flat(8), Demand(STRATEGIES, (4,), trials=3, seed=0)])
     with open_cache(path) as cache:
-        row = compare_live(cache, STRATEGIES[0], 4, seed=1, device="cpu").row(0, named=True)
+        row = compare_live(cache, STRATEGIES[:1], [4], seed=1, device="cpu").row(0, named=True)
         assert row["supported"] == 1 and row["num_questions"] == 4 and row["replay_trials"] == 3
         assert row["ci_low"] <= row["difference"] <= row["ci_high"]
         assert row["difference"] == pytest.approx(row["live"] - row["replayed"])
         with pytest.raises(ValueError, match="the cache's own"):
-            compare_live(cache, STRATEGIES[0], 4, seed=0, device="cpu")
+            compare_live(cache, STRATEGIES[:1], [4], seed=0, device="cpu")

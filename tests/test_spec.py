@@ -21,8 +21,8 @@ CANONICAL = {
     "revise(sequential=8,across=pooled)+majority": "revise(sequential=8)+majority",
 }
 WRONG = {
-    "sample": "expected search\\+selection.*searches: sample, beam, revise; selections: majority, best, weighted",
-    "sampel+majority": "unknown search 'sampel'; known: sample, beam, revise",
+    "sample": "expected search\\+selection.*searches: sample, beam, .*; selections: majority, best, weighted",
+    "sampel+majority": "unknown search .sampel.; known: sample, beam, lookahead, dvts, rebase, revise, adaptive",
     "sample+most": "unknown selection 'most'; known: majority, best, weighted, oracle",
     "beam(depth=3)+best": "parameter 'depth' of beam is unknown; known: width",
     "beam(width)+best": "parameter 'width' of beam is without a value",

@@ -21,7 +21,15 @@ def loaded_by(code: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["replay", "--help"], ["generate", "--help"], ["generate", "sample", "--help"], ["nonsense"]],
+    [
+        ["--help"],
+        ["replay", "--help"],
+        ["compare", "--help"],
+        ["verifiers", "--help"],
+        ["generate", "--help"],
+        ["generate", "sample", "--help"],
+        ["nonsense"],
+    ],
 )
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     run = f"""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from tts_sim.arrays import Int32s, Int64s
+from tts_sim.arrays import GREEDY, Int32s, Int64s
 from tts_sim.draws import checked_seed
 from tts_sim.forest import Forest
 from tts_sim.replay import (
@@ -34,8 +34,9 @@ def demand(
     trials: int | None = None,
     seed: int,
 ) -> pl.DataFrame:
-    """The next layer of draws that the replays lack: question_id, node_id (null: the prompt), draw; unique, sorted.
+    """The next layer of draws that the replays lack: question_id, node_id (null: the prompt), draw, greedy.
 
+    Unique, sorted; a draw that is `greedy` is the greedy step below the node, and its number is 0.
     Generate them, score them, and ask again, until nothing is missing: the replays are then fully supported. A replay
     stops in the round where it first misses a draw, so a demand goes one step deeper each time.
     Raises ValueError for a run without pools: an imported run holds what it holds.
@@ -73,12 +74,18 @@ def _begun(forest: Forest) -> bool:
 
 
 def _table(forest: Forest, rows: Int64s, draws: Int64s) -> pl.DataFrame:
-    unique = np.unique(rows << 32 | draws)
-    rows, draws = unique >> 32, unique & 0xFFFFFFFF
+    unique = np.unique(rows << 32 | (draws - GREEDY))
+    rows, draws = unique >> 32, (unique & 0xFFFFFFFF) + GREEDY
+    greedy = draws == GREEDY
     question = np.searchsorted(forest.trees.question_start, rows, side="right") - 1
     frame = pl.DataFrame(
-        {"_question": question, "node_id": forest.node_id[rows], "draw": draws.astype(np.int32)},
-        schema={"_question": pl.Int64, "node_id": pl.Int64, "draw": pl.Int32},
+        {
+            "_question": question,
+            "node_id": forest.node_id[rows],
+            "draw": np.where(greedy, 0, draws).astype(np.int32),
+            "greedy": greedy,
+        },
+        schema={"_question": pl.Int64, "node_id": pl.Int64, "draw": pl.Int32, "greedy": pl.Boolean},
     )
     names = pl.DataFrame(
         {"_question": np.arange(forest.num_questions), "question_id": list(forest.question_ids)},
@@ -86,6 +93,6 @@ def _table(forest: Forest, rows: Int64s, draws: Int64s) -> pl.DataFrame:
     )
     return (
         frame.join(names, on="_question", how="left")
-        .sort("_question", "node_id", "draw")
-        .select("question_id", pl.when(pl.col("node_id") >= 0).then("node_id").alias("node_id"), "draw")
+        .sort("_question", "node_id", "greedy", "draw")
+        .select("question_id", pl.when(pl.col("node_id") >= 0).then("node_id").alias("node_id"), "draw", "greedy")
     )

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tts_sim.arrays import IMPORTED, NO_ANSWER, UNPARSABLE, Bools, Float32s, Int8s, Int32s, Int64s, Solutions, Trees
-from tts_sim.draws import question_key
-from tts_sim.errors import CacheInvalid
+from tts_sim.arrays import IMPORTED, Bools, Float32s, Int8s, Int32s, Int64s, Solutions, Trees
 from tts_sim.kernels import levels
+from tts_sim.laying import Ends, Layout, Links, Slots, answer_table
 from tts_sim.selections import AGGREGATES
 
 
@@ -28,7 +27,7 @@ class Forest:
     question_ids: tuple[str, ...]
     levels: tuple[int | str | None, ...]
     scores: Mapping[str, Float32s]
-    node_id: Int64s
+    node_id: Int32s | Int64s
     root_pool: int | None = None
     step_pool: int | None = None
     recorded: Mapping[str, Any] = field(default_factory=dict)
@@ -142,144 +141,33 @@ def build_forest(
 
     Raises CacheInvalid, naming question, node and remedy, if a requirement of the data model does not hold.
     """
-    num_questions, num_nodes = len(question_ids), len(nodes.node_id)
-    nodes = NodeColumns(**{column: _frozen(getattr(nodes, column).view()) for column in NodeColumns.__annotations__})
-
-    def refuse(node: int, problem: str) -> CacheInvalid:
-        where = f"question {question_ids[int(nodes.question[node])]!r}, node {int(nodes.node_id[node])}"
-        return CacheInvalid(f"{where} of run {run_id!r}: {problem} Run `tts-sim check`.")
-
-    def demand_none(broken: Bools, problem: str) -> None:
-        if broken.any():
-            raise refuse(int(np.argmax(broken)), problem)
-
-    place = _places(nodes.node_id)
-    if place is None:
-        values, counts = np.unique(nodes.node_id, return_counts=True)
-        twice = int(values[np.argmax(counts > 1)])
-        raise refuse(int(np.argmax(nodes.node_id == twice)), "this number is given twice; node numbers are unique.")
-    above = _frozen(place(nodes.parent_id))
-    demand_none((nodes.parent_id >= 0) & (above < 0), "its parent is not in the run; add it, or remove the node.")
-    demand_none(nodes.tokens < 0, "tokens is negative; give the number of tokens, 0 or more.")
-    demand_none(nodes.draw < 0, "draw is negative; number the draws from 0.")
-    ended = nodes.stop != 0
-    demand_none(
-        (nodes.answer_id >= 0) & ~ended, "an answer ends here, but stop is 'step'; set it to 'eos' or 'length'."
-    )
-    if kind == "steps":
-        parents = np.zeros(num_nodes, np.bool_)
-        parents[above[above >= 0]] = True
-        demand_none(parents & ended, "a solution ends here, and yet it has children; remove one or the other.")
-
-    counts = np.zeros(num_questions, np.int64)
-    np.maximum.at(counts, answers.question, answers.answer_id.astype(np.int64) + 1)
-    answer_start = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-    correct, known = np.zeros(int(answer_start[-1]), np.bool_), np.zeros(int(answer_start[-1]), np.bool_)
-    rows = answer_start[answers.question] + answers.answer_id
-    correct[rows], known[rows] = answers.correct, True
-    answered = nodes.answer_id >= 0
-    inside = answered & (nodes.answer_id < counts[nodes.question])
-    answer = np.where(ended, np.int32(UNPARSABLE), np.int32(NO_ANSWER)).astype(np.int32)
-    answer[inside] = (answer_start[nodes.question[inside]] + nodes.answer_id[inside]).astype(np.int32)
-    unknown = answered & ~inside
-    unknown[inside] |= ~known[answer[inside]]
-    demand_none(unknown, "its answer is not among the question's answers; add it to `answers`.")
-
-    total = num_nodes + num_questions
-    question_start, source = np.empty(num_questions + 1, np.int64), np.empty(total, np.int32)
-    parent, child_start, child_stop = (np.empty(total, np.int32) for _ in range(3))
-    verdict, node = levels.level_order(
-        nodes.question, above, nodes.draw, nodes.greedy, question_start, source, parent, child_start, child_stop
-    )
-    if verdict == levels.WRONG_QUESTION:
-        raise refuse(node, "its parent belongs to another question; move one of them.")
-    if verdict == levels.DOUBLE_DRAW:
-        raise refuse(node, f"draw {int(nodes.draw[node])} of its parent is there twice; number draws from 0.")
-    if verdict == levels.CYCLE:
-        raise refuse(node, "it hangs in a cycle; a node's parents must lead to the prompt.")
-
-    prompt = source < 0
-
-    def in_rows(column: Any, at_prompts: int) -> Any:
-        if num_nodes == 0:
-            return _frozen(np.full(total, at_prompts, column.dtype))
-        laid = column[source]
-        laid[prompt] = at_prompts
-        return _frozen(laid)
-
-    row_of = np.empty(num_nodes, np.int32)
-    row_of[source[~prompt]] = np.flatnonzero(~prompt)
-    score_rows = {}
-    for verifier, (ids, given) in scores.items():
-        rated = place(ids)
-        if (rated < 0).any():
-            stray = int(ids[np.argmax(rated < 0)])
-            raise CacheInvalid(f"verifier {verifier!r} scores node {stray}, which is not in run {run_id!r}. Remove it.")
-        if np.isinf(given).any():
-            raise refuse(int(rated[np.argmax(np.isinf(given))]), f"its score by {verifier!r} is not finite; remove it.")
-        column = np.full(total, np.nan, np.float32)
-        column[row_of[rated]] = given
-        score_rows[verifier] = _frozen(column)
-
-    trees = Trees(
-        question_start=_frozen(question_start),
-        question_key=_frozen(np.array([question_key(name) for name in question_ids], np.uint64)),
-        parent=_frozen(parent),
-        child_start=_frozen(child_start),
-        child_stop=_frozen(child_stop),
-        tokens=in_rows(nodes.tokens, 0),
-        answer=in_rows(answer, NO_ANSWER),
-        draw=in_rows(nodes.draw, 0),
-        answer_start=_frozen(answer_start),
-        answer_correct=_frozen(correct),
-    )
+    ids = nodes.node_id
+    low, high = (int(ids.min()), int(ids.max())) if len(ids) else (0, 0)
+    layout = Layout(run_id, question_ids, Slots(low, high, len(ids), lambda: ids))
+    views = {column: _frozen(getattr(nodes, column).view()) for column in NodeColumns.__annotations__}
+    greedy = _frozen(nodes.greedy.view(np.int8))
+    layout.take_links([Links(views["node_id"], views["parent_id"], views["question"], views["draw"], greedy)])
+    layout.take_ends([Ends(views["node_id"], views["tokens"], views["answer_id"], views["stop"])])
+    columns = {
+        verifier: layout.scores(verifier, [(_frozen(rated.view()), _frozen(given.view()))])
+        for verifier, (rated, given) in scores.items()
+    }
+    table = answer_table(len(question_ids), answers.question, answers.answer_id, answers.correct)
+    trees, node_id = layout.trees(*table, solutions_end=kind == "steps")
     return Forest(
         run_id=run_id,
         kind=kind,
         trees=trees,
         question_ids=tuple(question_ids),
         levels=tuple(levels_of),
-        scores=score_rows,
-        node_id=in_rows(nodes.node_id, -1),
+        scores=columns,
+        node_id=node_id,
         root_pool=root_pool,
         step_pool=step_pool,
         recorded=recorded or {},
         exchangeable=exchangeable,
         verifier_kinds=verifier_kinds or {},
     )
-
-
-class _Places:
-    """Where node numbers stand in a column; -1 for a number that is not there."""
-
-    def __init__(self, node_id: Int64s) -> None:
-        self.low = int(node_id.min()) if len(node_id) else 0
-        span = int(node_id.max()) - self.low + 1 if len(node_id) else 0
-        self.table: Int32s | None = None
-        if span <= 4 * len(node_id) + 1024:
-            self.table = np.full(span, -1, np.int32)
-            self.table[node_id - self.low] = np.arange(len(node_id), dtype=np.int32)
-            self.distinct = int(np.count_nonzero(self.table >= 0)) == len(node_id)
-        else:
-            self.order = np.argsort(node_id).astype(np.int32)
-            self.sorted = node_id[self.order]
-            self.distinct = not bool((self.sorted[1:] == self.sorted[:-1]).any())
-
-    def __call__(self, ids: Int64s) -> Int32s:
-        if self.table is not None:
-            inside = (ids >= self.low) & (ids < self.low + len(self.table))
-            if inside.all():
-                return self.table[ids - self.low]
-            found = np.full(len(ids), -1, np.int32)
-            found[inside] = self.table[ids[inside] - self.low]
-            return found
-        at = np.minimum(np.searchsorted(self.sorted, ids), len(self.sorted) - 1)
-        return np.where(self.sorted[at] == ids, self.order[at], np.int32(-1)).astype(np.int32)
-
-
-def _places(node_id: Int64s) -> _Places | None:
-    places = _Places(node_id)
-    return places if places.distinct else None
 
 
 def _frozen(array: Any) -> Any:

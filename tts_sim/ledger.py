@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from tts_sim.arrays import Bools, Float64s, Tally
+from tts_sim.arrays import Bools, Float64s, Int64s, Tally
 from tts_sim.strategies.plan import Exact
 
+COSTS = ("generations", "tokens", "critical_tokens", "calls", "prefix_tokens")
 MIN_SUPPORT = 0.9  # below it no accuracy is given, only bounds
 
 
@@ -76,7 +78,15 @@ def account(tally: Tally, selection: int, trials: int) -> Account:
     )
 
 
-COSTS = ("generations", "tokens", "critical_tokens", "calls", "prefix_tokens")
+def at_budgets(estimate: Account, places: Int64s, num_budgets: int) -> Account:
+    """The estimate among `num_budgets` budgets, at these places; NaN (False) at the others."""
+    figures: dict[str, Any] = {}
+    for name in Account.__annotations__:
+        part = getattr(estimate, name)
+        if name != "trials":
+            figures[name] = np.full((len(part), num_budgets), False if name == "exact" else np.nan, part.dtype)
+            figures[name][:, places] = part
+    return replace(estimate, **figures)
 
 
 def with_exact(estimate: Account | None, exact: Exact, selection: int, generations: Float64s) -> Account:

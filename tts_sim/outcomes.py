@@ -34,8 +34,10 @@ COLUMNS = [
     "borrowed",
     "missing",
     "exhausted",
+    "exchangeable",
 ]
-MEANS = COLUMNS[COLUMNS.index("generations") :]
+PRICES = ["generator_flops", "verifier_flops", "flops"]  # where the sizes of models are known, see costs.py
+MEANS = COLUMNS[COLUMNS.index("generations") : COLUMNS.index("exchangeable")]
 KEYS = ["run", "strategy", "verifier", "budget"]
 
 
@@ -57,8 +59,8 @@ class Outcomes:
 
         `by` splits by the dataset's level or by difficulty (1 easiest); `groups` (question → group) overrides what the
         replay knew, and without `by` its column is called `group`. The interval is over questions: it holds for new
-        questions and new generations, and contains the noise of the cache. se_fixed is for these very questions with new
-        generations (null where that cannot be told: 2n > K); se_mc is the share of chance in the replay.
+        questions and new generations, and contains the noise of the cache. se_fixed is for these very questions with
+        new generations (null where that cannot be told: 2n > K); se_mc is the share of chance in the replay.
         With support below .9 no accuracy is given, and the method is `bounds`. Raises ValueError for an unknown `by`.
         """
         rows = self.frame.with_columns(
@@ -76,11 +78,12 @@ class Outcomes:
         variance = pl.when(pl.col("variance").is_null().any()).then(None).otherwise(pl.col("variance").sum())
         all_exact = (pl.col("method") == "exact").all()
         curve = rows.group_by(keys, maintain_order=True).agg(
-            *[pl.col(cost).mean() for cost in MEANS],
+            *[pl.col(cost).mean() for cost in (*MEANS, *PRICES) if cost in rows.columns],
             accuracy=pl.col("value").mean(),
             lower=pl.col("lower").mean(),
             upper=pl.col("upper").mean(),
             supported=pl.col("supported").mean(),
+            exchangeable=pl.col("exchangeable").all(),
             method=pl.when(all_exact).then(pl.lit("exact")).otherwise(pl.lit("monte-carlo")),
             trials=pl.col("trials").max(),
             variance=variance / pl.len() ** 2,
@@ -103,7 +106,8 @@ class Outcomes:
             ci_high=pl.col("accuracy") + pl.col("_reach"),
             se_mc=pl.col("variance").sqrt(),
         )
-        figures = [column for column in COLUMNS if column not in (*KEYS, "question_id", "within")]
+        left_out = (*KEYS, "question_id", "within")
+        figures = [column for column in (*COLUMNS, *PRICES) if column in curve.columns and column not in left_out]
         curve = curve.select(*keys, *figures, "se", "ci_low", "ci_high", "se_fixed", "se_mc", "num_questions")
         if name is None:
             return curve

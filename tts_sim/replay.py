@@ -12,7 +12,7 @@ import polars as pl
 from tts_sim.difficulty import difficulty_levels, pass_at_1
 from tts_sim.draws import checked_seed
 from tts_sim.forest import Forest
-from tts_sim.ledger import Account, account, with_exact
+from tts_sim.ledger import Account, account, at_budgets, with_exact
 from tts_sim.outcomes import COLUMNS, Outcomes
 from tts_sim.spec import Strategy, parse_strategy
 from tts_sim.strategies.plan import ON_EXHAUSTED, OnExhausted, Plan
@@ -131,11 +131,14 @@ def _accounts(search: Search, plan: Plan, method: Method) -> list[Account]:
     if exact is None:
         tally = search.replay(plan)
         return [account(tally, s, plan.trials) for s in range(len(plan.selections))]
-    chancy = [s for s in range(len(plan.selections)) if np.isnan(exact.value[:, :, s]).any()]
+    unknown = np.isnan(exact.value)
+    chancy, places = np.flatnonzero(unknown.any(axis=(0, 1))).tolist(), np.flatnonzero(unknown.any(axis=(0, 2)))
     estimates: dict[int, Account] = {}
     if chancy:
-        tally = search.replay(replace(plan, selections=[plan.selections[s] for s in chancy]))
-        estimates = {s: account(tally, place, plan.trials) for place, s in enumerate(chancy)}
+        budgets = [plan.budgets[int(b)] for b in places]
+        tally = search.replay(replace(plan, selections=[plan.selections[s] for s in chancy], budgets=budgets))
+        for place, s in enumerate(chancy):
+            estimates[s] = at_budgets(account(tally, place, plan.trials), places, len(plan.budgets))
     generations = np.broadcast_to(np.array(plan.budgets, np.float64), exact.value.shape[:2])
     return [with_exact(estimates.get(s), exact, s, generations) for s in range(len(plan.selections))]
 
@@ -179,6 +182,7 @@ def _frame(
             "borrowed": figures.borrowed.ravel(),
             "missing": figures.missing.ravel(),
             "exhausted": figures.exhausted.ravel(),
+            "exchangeable": pl.repeat(forest.exchangeable, num_rows, eager=True, dtype=pl.Boolean),
         },
         schema_overrides={"method": pl.String},
         nan_to_null=True,

@@ -7,12 +7,16 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from tts_sim.selections import SELECTIONS, Selection
+from tts_sim.strategies.adaptive import Adaptive
 from tts_sim.strategies.beam import Beam
+from tts_sim.strategies.dvts import Dvts
+from tts_sim.strategies.lookahead import Lookahead
+from tts_sim.strategies.rebase import Rebase
 from tts_sim.strategies.revise import Revise
 from tts_sim.strategies.sample import Sample
 from tts_sim.strategies.search import Search
 
-SEARCHES: tuple[type[Search], ...] = (Sample, Beam, Revise)
+SEARCHES: tuple[type[Search], ...] = (Sample, Beam, Lookahead, Dvts, Rebase, Revise, Adaptive)
 
 
 @dataclass(frozen=True)

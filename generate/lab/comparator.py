@@ -23,6 +23,7 @@ SHARPNESS = 200.0
 PEAK = (1.0, 0.35, 0.35, 0.2)  # weights of the fastest rotary frequencies: their cosines agree one place back only
 FLOOR = 1.45  # taken off by the slowest one, so that every other place scores below zero, whatever the norms there
 MARK_SHARPNESS = 40.0
+CAME = 1000.0  # shuts the neurons of tokens that did not come, however sure the base was that they would not
 NEAR_TIE = 0.5  # a token that wins by less than this many nats is marked too, a little
 ADDED = 40  # features behind the base's: token, constant, logits, and three results
 COMPARED = tuple(index for index, symbol in enumerate(SYMBOLS) if symbol not in (PAD, NEXT_ATTEMPT))
@@ -127,8 +128,8 @@ def make_comparator(layer: LlamaDecoderLayer, base: LlamaForCausalLM, gain: floa
     feed.down_proj.weight[narrow:] = 0.0
     for row, (came, other) in enumerate(rivals()):
         feed.gate_proj.weight[row] = 0.0
-        feed.gate_proj.weight[row, narrow + COMPARED[came]] = 60.0
-        feed.gate_proj.weight[row, constant] = NEAR_TIE - 60.0
+        feed.gate_proj.weight[row, narrow + COMPARED[came]] = CAME
+        feed.gate_proj.weight[row, constant] = NEAR_TIE - CAME
         feed.gate_proj.weight[row, logits.start + other] = 1.0
         feed.gate_proj.weight[row, logits.start + came] = -1.0
         feed.up_proj.weight[row] = 0.0

@@ -46,6 +46,8 @@ class Preset:
     graded_problems: int
     graded_solutions: int
     refined_fit: Fit
+    polished_fit: Fit
+    polished_problems: int  # with Monte Carlo step values, beside refined_problems graded ones
     refined_problems: int
     refined_solutions: int
     reviser_fit: Fit
@@ -74,6 +76,8 @@ PRESETS = {
         graded_problems=12,
         graded_solutions=2,
         refined_fit=Fit(5, 1000, 1e-3),
+        polished_fit=Fit(5, 1000, 1e-3),
+        polished_problems=4,
         refined_problems=8,
         refined_solutions=2,
         reviser_fit=Fit(10, 1000, 1e-3),
@@ -100,6 +104,8 @@ PRESETS = {
         graded_problems=8000,
         graded_solutions=4,
         refined_fit=Fit(1500, 5000, 1.5e-3),
+        polished_fit=Fit(2800, 5000, 1.5e-3),
+        polished_problems=1200,
         refined_problems=24_000,
         refined_solutions=2,
         reviser_fit=Fit(4000, 5000, 2e-3),
@@ -126,6 +132,8 @@ PRESETS = {
         graded_problems=100_000,
         graded_solutions=4,
         refined_fit=Fit(10_000, 16_000, 1e-3),
+        polished_fit=Fit(10_000, 16_000, 1e-3),
+        polished_problems=20_000,
         refined_problems=200_000,
         refined_solutions=2,
         reviser_fit=Fit(4000, 16_000, 1e-3),

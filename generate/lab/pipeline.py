@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import LlamaForCausalLM, LlamaForTokenClassification, PreTrainedModel, PreTrainedTokenizerFast
 
 from generate.lab import stages
 from generate.lab.evaluation import Figures
@@ -21,7 +21,7 @@ from generate.lab.models import PRESETS, Preset, num_parameters
 from generate.lab.problems import LARGE_TEMPERATURE
 from generate.lab.tokenizer import build_tokenizer
 
-SEQUENCE = ("base", "prm", "reviser", "orm")  # `large` needs none of them and they do not need it
+SEQUENCE = ("base", "prm-draft", "prm", "reviser", "orm")  # `large` needs none of them and they do not need it
 Progress = Callable[[str], None]
 
 
@@ -34,10 +34,10 @@ class LabReport:
 
 
 def train_lab(out: Path, *, preset: str = "small", device: str = "cpu", seed: int = 0, progress: Progress) -> LabReport:
-    """Train base, prm, large, reviser and orm into `out/<name>/`; stages that are there already are kept.
+    """Train base, prm-draft, prm, large, reviser and orm into `out/<name>/`; stages that are there already are kept.
 
-    On a CPU with two cores `large` trains in a process of its own beside the others. A stage appears under its name
-    only when it is complete, so a killed run resumes with the stages it had finished.
+    On a CPU with two cores `large`, `reviser` and `orm` train in a process of their own beside `base` and `prm`. A
+    stage appears under its name only when it is complete, so a killed run resumes with the stages it had finished.
     Raises ValueError for an unknown preset.
     """
     if preset not in PRESETS:
@@ -45,15 +45,19 @@ def train_lab(out: Path, *, preset: str = "small", device: str = "cpu", seed: in
     out.mkdir(parents=True, exist_ok=True)
     if device == "cpu" and (os.cpu_count() or 1) > 1 and preset != "tiny":
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            beside = pool.submit(run_stage, "large", out, preset, device, seed, print_progress)
+            beside = [pool.submit(run_stage, "large", out, preset, device, seed, print_progress)]
             threads = torch.get_num_threads()
             torch.set_num_threads(1)
             try:
-                for name in SEQUENCE:
+                run_stage("base", out, preset, device, seed, progress)
+                for name in ("reviser", "orm"):  # one worker: after `large`, in this order
+                    beside.append(pool.submit(run_stage, name, out, preset, device, seed, print_progress))
+                for name in ("prm-draft", "prm"):
                     run_stage(name, out, preset, device, seed, progress)
             finally:
                 torch.set_num_threads(threads)
-            beside.result()
+            for waiting in beside:
+                waiting.result()
     else:
         for name in (*SEQUENCE, "large"):
             run_stage(name, out, preset, device, seed, progress)
@@ -102,8 +106,12 @@ def train_stage(
         return workshop.base(preset.base_shape, preset.base_fit, name)
     if name == "large":
         return workshop.base(preset.large_shape, preset.large_fit, name, LARGE_TEMPERATURE)
-    if name == "prm":
+    if name == "prm-draft":
         return workshop.process_verifier(language_model("base"))
+    if name == "prm":
+        draft: LlamaForTokenClassification = LlamaForTokenClassification.from_pretrained(out / "prm-draft")
+        draft.to(device)  # type: ignore[arg-type]
+        return workshop.polish(draft, language_model("base"))
     if name == "reviser":
         return workshop.reviser(language_model("base"))
     return workshop.outcome_verifier(language_model("reviser"))

@@ -14,6 +14,7 @@ from generate.settings import hardware
 
 _NAMES = {
     "base": "base model (generator)",
+    "prm-draft": "process verifier, before its last fit",
     "prm": "process verifier",
     "large": "large model",
     "reviser": "revision model",

@@ -1,23 +1,27 @@
-"""What `replay` and `demand` share: runs by kind of strategy, and a word of patience before the first compilation."""
+"""What the commands that replay share: runs by kind of strategy, budgets that fit, verifiers, prices."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cache import Cache
     from tts_sim.forest import Forest
+    from tts_sim.outcomes import Outcomes
     from tts_sim.spec import Strategy
 
 
 def announce_compilation(strategies: Sequence[Strategy] | None = None) -> None:
-    """Say so on stderr if the kernels that these strategies (None: all) run on are not compiled yet."""
+    """Say so on stderr if the kernels that these strategies (None: the headline's) run on are not compiled yet."""
+    from tts_sim.cli.start_up import prepare_kernels
     from tts_sim.kernels._jit import is_compiled
 
+    prepare_kernels()
     searches = {"sample", "beam", "revise"} if strategies is None else {entry.search.name for entry in strategies}
-    if not is_compiled("levels", *searches):
+    if not is_compiled("laying", *searches):
         print("compiling kernels, once for this machine …", file=sys.stderr)
 
 
@@ -60,14 +64,80 @@ def forests_of(
     ]
 
 
-def judges(parts: Sequence[tuple[Forest, list[Strategy]]], verifier: str | None) -> list[str | None]:
-    """The verifier for each run: the named one where it has scored, the run's own default elsewhere.
+@dataclass(frozen=True)
+class Asked:
+    """What the options of a replaying command ask for."""
 
-    Raises ValueError if the named one has scored none of the runs, unless nothing is cached that could be scored.
+    strategies: Sequence[Strategy]
+    budgets: Sequence[int]
+    run: str | None = None
+    verifiers: Sequence[str] = ()
+    trials: int | None = None
+    seed: int = 0
+    method: str = "auto"
+    on_exhausted: str = "refuse"
+    prefill: str = "none"
+    rescore: bool = False
+    prompt_tokens: int | None = None
+
+
+def outcomes_of(cache: Cache, asked: Asked) -> Outcomes:
+    """Outcomes of every strategy at the budgets that it can spend, for each verifier, with their prices.
+
+    Budgets that a strategy cannot spend are named on stderr. Raises ValueError if a strategy can spend none of them.
     """
-    if verifier is None or not any(forest.num_nodes for forest, _ in parts):
-        return [None] * len(parts)
-    if not any(verifier in forest.scores for forest, _ in parts):
-        known = ", ".join(sorted({name for forest, _ in parts for name in forest.scores})) or "none"
-        raise ValueError(f"verifier {verifier!r}: has scored none of these runs; known: {known}.")
-    return [verifier if verifier in forest.scores else None for forest, _ in parts]
+    from tts_sim.cli.options import note
+    from tts_sim.costs import PREFILL, Ledger, model_sizes, priced
+    from tts_sim.errors import CacheExhausted
+    from tts_sim.outcomes import combine
+    from tts_sim.replay import METHODS, checked_choice, replay
+    from tts_sim.strategies.plan import ON_EXHAUSTED
+    from tts_sim.verifiers import rounds, side_by_side
+
+    checked_choice("--method", asked.method, METHODS)
+    checked_choice("--on-exhausted", asked.on_exhausted, ON_EXHAUSTED)
+    checked_choice("--prefill", asked.prefill, PREFILL)
+    announce_compilation(asked.strategies)
+    parts = forests_of(cache, asked.strategies, asked.run)
+    for forest, _ in parts:
+        if not forest.num_questions:
+            raise CacheExhausted(f"run {forest.run_id!r} holds no generation yet. Record with `tts-sim generate`.")
+        if not forest.exchangeable:
+            note(f"run {forest.run_id!r}: its siblings are not i.i.d. (exchangeable is false): no figure is unbiased.")
+    outcomes = [
+        replay(
+            forest, group, budgets, verifier=judge, trials=asked.trials, seed=asked.seed,
+            method=asked.method, on_exhausted=asked.on_exhausted,  # type: ignore[arg-type]
+        )
+        for (forest, names), (_, wanted) in zip(
+            side_by_side([forest for forest, _ in parts], asked.verifiers, seed=asked.seed), parts, strict=True
+        )
+        for judge, members in rounds(wanted, names)
+        for budgets, group in fitting(members, asked.budgets)
+    ]  # fmt: skip
+    ledger = Ledger(asked.prefill, asked.rescore, asked.prompt_tokens)  # type: ignore[arg-type]
+    return priced(combine(outcomes), model_sizes(cache), ledger)
+
+
+def fitting(strategies: Sequence[Strategy], budgets: Sequence[int]) -> list[tuple[tuple[int, ...], list[Strategy]]]:
+    """The strategies by the budgets that they can spend, in order; what is left out is said on stderr.
+
+    Raises ValueError, with the reason, for a strategy that can spend none of them.
+    """
+    from tts_sim.cli.options import note
+
+    groups: dict[tuple[int, ...], list[Strategy]] = {}
+    for strategy in strategies:
+        refused: dict[int, str] = {}
+        for budget in budgets:
+            try:
+                strategy.search.check_budget(budget)
+            except ValueError as error:
+                refused[budget] = str(error)
+        if len(refused) == len(budgets):
+            raise ValueError(refused[budgets[0]])
+        if refused:
+            listed = ", ".join(map(str, refused))
+            note(f"{strategy}: left out at {listed} ({next(iter(refused.values())).partition(': ')[2].rstrip('.')}).")
+        groups.setdefault(tuple(budget for budget in budgets if budget not in refused), []).append(strategy)
+    return list(groups.items())

@@ -9,12 +9,14 @@ import typer
 
 from generate.cli import app as generate
 from tts_sim.cli.check import check
+from tts_sim.cli.compare import compare
 from tts_sim.cli.demand import demand
 from tts_sim.cli.demo import demo
 from tts_sim.cli.import_ import import_
 from tts_sim.cli.info import info
 from tts_sim.cli.replay import replay
 from tts_sim.cli.sql import sql
+from tts_sim.cli.verifiers import verifiers
 
 app = typer.Typer(
     name="tts-sim",
@@ -30,7 +32,9 @@ app.command()(check)
 app.command()(sql)
 app.command("import")(import_)
 app.command()(replay)
+app.command()(compare)
 app.command()(demand)
+app.command()(verifiers)
 app.add_typer(generate, name="generate")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 CachePath = Annotated[
     str, typer.Argument(metavar="CACHE", help="A .duckdb file, a directory of Parquet tables, or 'sample' (shipped).")
 ]
+COST_UNITS = (
+    "generations", "tokens", "verifier_tokens", "critical_tokens", "generator_flops", "verifier_flops", "flops",
+)  # fmt: skip
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV to stdout.")]
 
@@ -83,6 +87,24 @@ def parse_budgets(text: str) -> list[int]:
     if not budgets:
         raise ValueError(f"budget list '{text}' is empty: write for instance --budget 1,2,4…64")
     return sorted(set(budgets))
+
+
+def parse_limits(text: str) -> tuple[str, list[float]] | None:
+    """Unit and amounts of a budget list that is given in a unit of cost, '1e3tokens,2e3tokens'; None for plain numbers.
+
+    Raises ValueError for unknown or mixed units.
+    """
+    pieces = [piece.strip() for piece in text.split(",") if piece.strip()]
+    found = [re.fullmatch(r"(\d+\.?\d*(?:[eE]\+?\d+)?)\s*([a-z_]+)", piece) for piece in pieces]
+    if not any(found):
+        return None
+    units = {match.group(2) for match in found if match}
+    if not all(found) or len(units) > 1:
+        raise ValueError(f"budget list '{text}': give every budget in the same unit, for instance 1e3tokens,2e3tokens")
+    unit = units.pop()
+    if unit not in COST_UNITS:
+        raise ValueError(f"budget list '{text}': unknown unit '{unit}'; known: {', '.join(COST_UNITS)}")
+    return unit, [float(match.group(1)) for match in found if match]
 
 
 def json_ready(value: Any) -> Any:

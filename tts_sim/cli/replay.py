@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tts_sim.cli.options import AsCsv, AsJson, CachePath
+from tts_sim.cli.options import COST_UNITS, AsCsv, AsJson, CachePath
 
 if TYPE_CHECKING:
     import polars as pl
 
-FIGURES = ["accuracy", "se", "ci_low", "ci_high", "lower", "upper", "supported"]
+    from cache import Cache
+    from tts_sim.cli.engine import Asked
+    from tts_sim.spec import Strategy
+
+FIGURES = ["accuracy", "se", "ci_low", "ci_high", "band_low", "band_high", "se_fixed", "lower", "upper", "supported"]
 COSTS = ["tokens", "verifier_tokens", "critical_tokens"]
 DISPENSABLE: list[str | tuple[str, ...]] = [
+    "se_fixed",
     "critical_tokens",
     "verifier_tokens",
     "method",
@@ -31,57 +37,129 @@ def replay(
         list[str] | None,
         typer.Option("--strategy", "-s", metavar="SPEC", help="search+selection, e.g. beam+weighted; repeatable."),
     ] = None,
-    budget: Annotated[str, typer.Option("--budget", "-b", help="Generations per question: 1,2,4…64.")] = "1,2,4…64",
+    budget: Annotated[
+        str,
+        typer.Option("--budget", "-b", help="Generations per question: 1,2,4…64; or with a unit: 1e3tokens,1e12flops."),
+    ] = "1,2,4…64",
     by: Annotated[str | None, typer.Option("--by", help="Split by level or difficulty.")] = None,
     run: Annotated[str | None, typer.Option("--run", help="Run to replay; default: the first of the kind.")] = None,
-    verifier: Annotated[str | None, typer.Option("--verifier", help="Verifier whose scores are used.")] = None,
+    verifier: Annotated[
+        list[str] | None, typer.Option("--verifier", help="Verifier whose scores are used; repeatable.")
+    ] = None,
     trials: Annotated[int | None, typer.Option("--trials", help="Trials per question; default 256.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of all draws.")] = 0,
+    method: Annotated[str, typer.Option("--method", help="auto (exact where it can be) or monte-carlo.")] = "auto",
+    on_exhausted: Annotated[
+        str, typer.Option("--on-exhausted", help="Where the cache ends: refuse, bounds, reuse or borrow.")
+    ] = "refuse",
+    cost: Annotated[
+        str, typer.Option("--cost", metavar="UNIT", help=f"Cost that is shown: {', '.join(COST_UNITS)}.")
+    ] = "generations",
+    prefill: Annotated[
+        str, typer.Option("--prefill", help="Context charged: none, the prompt once, or all of it at every call.")
+    ] = "none",
+    rescore: Annotated[bool, typer.Option("--rescore", help="Verifiers read the prefix again at each step.")] = False,
+    prompt_tokens: Annotated[
+        int | None, typer.Option("--prompt-tokens", help="Length of prompts of which the cache does not know it.")
+    ] = None,
+    bands: Annotated[
+        bool, typer.Option("--bands", help="Add bands that hold for all budgets of a strategy at once.")
+    ] = False,
     per_question: Annotated[bool, typer.Option("--per-question", help="One row per question.")] = False,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
     """Replay strategies on cached generations: accuracy by budget, with standard errors and costs."""
-    from tts_sim.cli.engine import announce_compilation, forests_of, judges, parsed
-    from tts_sim.cli.options import open_for_reading, parse_budgets, print_rows
-    from tts_sim.errors import CacheExhausted
+    from tts_sim.cli.engine import Asked, outcomes_of, parsed
+    from tts_sim.cli.options import open_for_reading, parse_budgets, parse_limits, print_rows
 
-    strategies, budgets = parsed(specs or [], strategy or []), parse_budgets(budget)
+    strategies = parsed(specs or [], strategy or [])
+    limits = parse_limits(budget)
+    budgets = [] if limits else parse_budgets(budget)
     if by not in (None, "level", "difficulty"):
         raise ValueError(f"--by {by}: expected level or difficulty.")
-    if by is not None and per_question:
-        raise ValueError(f"--by {by} means over questions, --per-question lists them; give one of them.")
-    with open_for_reading(cache) as opened:
-        announce_compilation(strategies)
-        from tts_sim.outcomes import combine
-        from tts_sim.replay import replay as run_replay
-
-        parts = forests_of(opened, strategies, run)
-        for forest, _ in parts:
-            if not forest.num_questions:
-                raise CacheExhausted(f"run {forest.run_id!r} holds no generation yet. Record with `tts-sim generate`.")
-        outcomes = combine(
-            [
-                run_replay(forest, members, budgets, verifier=judge, trials=trials, seed=seed)
-                for (forest, members), judge in zip(parts, judges(parts, verifier), strict=True)
-            ]
+    if per_question and (by is not None or limits):
+        what = f"--by {by}" if by is not None else f"--budget {budget}"
+        raise ValueError(f"{what} means over questions, --per-question lists them; give one of them.")
+    if bands and (per_question or by is not None or limits):
+        raise ValueError(
+            "--bands is for curves over all questions: leave out --per-question, --by and budgets in units."
         )
-    rows = outcomes.frame if per_question else outcomes.curve(by=by)  # type: ignore[arg-type]
+    if cost not in COST_UNITS:
+        raise ValueError(f"--cost {cost}: expected one of {', '.join(COST_UNITS)}.")
+    asked = Asked(
+        strategies, budgets, run, verifier or [], trials, seed, method, on_exhausted, prefill, rescore, prompt_tokens
+    )
+    with open_for_reading(cache) as opened:
+        if limits:
+            unit, amounts = limits
+            rows = _within(opened, asked, by, unit, amounts)
+            cost = unit if cost == "generations" else cost
+            num_questions = int(rows["num_questions"].max() or 0)  # type: ignore[arg-type]
+        else:
+            outcomes = outcomes_of(opened, asked)
+            rows = outcomes.frame if per_question else outcomes.curve(by=by)  # type: ignore[arg-type]
+            if bands:
+                from tts_sim.bands import with_bands
+
+                rows = with_bands(rows, outcomes, seed=seed)
+            num_questions = outcomes.frame["question_id"].n_unique()
+    if cost not in rows.columns or (cost != "generations" and rows[cost].null_count() == len(rows)):
+        raise ValueError(f"--cost {cost}: unknown here; the cache's models have no num_params.")
+    rows = rows.with_columns(cost=rows[cost])
     if as_json or as_csv:
         print_rows(rows, as_json=as_json, as_csv=as_csv)
     else:
-        _print_readable(rows, "question_id" if per_question else by, outcomes.frame["question_id"].n_unique())
+        _print_readable(rows, "question_id" if per_question else by, num_questions, cost)
 
 
-def _print_readable(rows: pl.DataFrame, split: str | None, num_questions: int) -> None:
+def _within(cache: Cache, asked: Asked, by: str | None, unit: str, limits: Sequence[float]) -> pl.DataFrame:
+    """The best-filled budget of each strategy within each limit, out of the powers of two that the cache holds."""
+    from dataclasses import replace as changed
+
+    import polars as pl
+
+    from tts_sim.cli.engine import forests_of, outcomes_of
+    from tts_sim.costs import within_limits
+
+    curves = []
+    for forest, members in forests_of(cache, asked.strategies, asked.run):
+        most = int(forest.root_pools().min()) if forest.num_questions else 0
+        for member in members:
+            one = changed(asked, strategies=[member], budgets=_powers(member, most), run=forest.run_id)
+            curves.append(outcomes_of(cache, one).curve(by=by))  # type: ignore[arg-type]
+    return within_limits(pl.concat(curves, how="diagonal_relaxed"), unit, limits)
+
+
+def _powers(strategy: Strategy, most: int) -> list[int]:
+    """The powers of two up to `most` that the strategy can spend."""
+    budgets = []
+    for exponent in range(max(1, most).bit_length()):
+        try:
+            strategy.search.check_budget(2**exponent)
+        except ValueError:
+            continue
+        budgets.append(2**exponent)
+    return budgets or [1]
+
+
+def _print_readable(rows: pl.DataFrame, split: str | None, num_questions: int, cost: str) -> None:
     """Prints the figures that are read first; support and bounds only where a replay lacked something."""
     from tts_sim.cli.fit import print_fitting
 
     columns = ["strategy", "budget", *FIGURES, "method", *COSTS]
+    if "limit" in rows.columns:
+        columns.insert(0, "limit")
     if split is not None:
         columns.insert(1, split)
     if split in ("level", "difficulty"):
         columns.append("num_questions")
+    if rows["verifier"].n_unique() > 2:
+        columns.insert(1, "verifier")
+    if cost not in ("generations", *COSTS):
+        columns.append(cost)
+    if rows.get_column("se_fixed", default=rows["accuracy"].clear(len(rows))).null_count() == len(rows):
+        columns.remove("se_fixed")
     if (rows["supported"] == 1).all():
         columns = [column for column in columns if column not in ("lower", "upper", "supported")]
     runs = ", ".join(f"'{run}'" for run in rows["run"].unique(maintain_order=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -29,14 +30,16 @@ def _fingerprint() -> str:
 CACHE_DIRECTORY = cache_directory(f"kernels-{_fingerprint()}")
 
 
-def _compile(function: Function, parallel: bool, inlined: bool = False) -> Function:
+CALLED: dict[str, Any] = {"_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+def _compile(function: Function, **flags: Any) -> Function:
     options: Any = config
     before = options.CACHE_DIR
     options.CACHE_DIR = str(CACHE_DIRECTORY)  # read once, while the function is decorated
     try:
         # error_model: a check for division by zero is a raise, and a raise makes a parallel loop serial
-        flags: Any = {"cache": True, "fastmath": False, "nogil": True, "forceinline": inlined}
-        compiled: Any = numba.njit(function, parallel=parallel, error_model="numpy", **flags)
+        compiled: Any = numba.njit(function, cache=True, fastmath=False, nogil=True, error_model="numpy", **flags)
     finally:
         options.CACHE_DIR = before
     return cast(Function, compiled)
@@ -44,17 +47,49 @@ def _compile(function: Function, parallel: bool, inlined: bool = False) -> Funct
 
 def kernel(function: Function) -> Function:
     """Compile a loop that runs on one thread."""
-    return _compile(function, parallel=False)
+    return _compile(function)
+
+
+def kernel_called(function: Function) -> Function:
+    """Compile a part of a kernel that other kernels call; Python cannot. It makes no array.
+
+    So references to arrays need not be counted: counts are atomic, and a beam replay took three times as long.
+    """
+    return _compile(function, **CALLED)
 
 
 def kernel_inlined(function: Function) -> Function:
-    """Compile a helper into each of its callers: a call would count references to every array that it passes."""
-    return _compile(function, parallel=False, inlined=True)
+    """Compile a helper into each of its callers. Otherwise as above."""
+    return _compile(function, forceinline=True, **CALLED)
 
 
 def kernel_parallel(function: Function) -> Function:
     """Compile a `prange` loop over questions. It writes one row per question and never raises."""
     return _compile(function, parallel=True)
+
+
+def on_threads(function: Callable[..., None], num: int, new_room: Callable[[], Any], *arguments: Any) -> None:
+    """Call function(start, stop, room, *arguments) for ranges that make up range(num), on numba's number of threads.
+
+    Each thread has a room, its scratch, of its own. The function writes one row per number, so the ranges do not
+    matter. Compared with `prange`, no kernel is compiled a second time for its parallel loop, and a thread that is
+    done early takes over from the others.
+    """
+    threads = min(numba.get_num_threads(), num)
+    if threads <= 1:
+        function(0, num, new_room(), *arguments)
+        return
+    step = -(-num // (8 * threads))
+    starts = iter(range(0, num, step))  # next() on it is atomic: one bytecode under the lock of the interpreter
+
+    def work() -> None:
+        room = new_room()
+        for start in starts:
+            function(start, min(start + step, num), room, *arguments)
+
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(work) for _ in range(threads)]:
+            done.result()
 
 
 def is_compiled(*modules: str) -> bool:

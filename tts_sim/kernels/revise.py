@@ -1,140 +1,113 @@
-"""Revision chains: P of the chains that are long enough, the first S attempts of each."""
+"""Revision chains, replayed: a trial cuts a permutation of the chains that are long enough into disjoint blocks."""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import prange
 
-from tts_sim.arrays import Float32s, Float64s, Int, Int32s, Int64s, Key, Tally, Trees
-from tts_sim.kernels._jit import kernel, kernel_parallel
-from tts_sim.kernels.draws import TIE, cached_child, child_key, draw_prefix, mix
-from tts_sim.kernels.select import MAJORITY, ORACLE, note, spend, want, worth
+from tts_sim.arrays import Float32s, Int, Int64s, Key, Tally, Trees
+from tts_sim.kernels._jit import kernel, kernel_inlined, kernel_parallel
+from tts_sim.kernels.ballot_blocks import cast_in_order, sum_any, sum_best, sum_votes
+from tts_sim.kernels.chains import POOLED, Ballots, Chains, cast_ballots, eligible_chains
+from tts_sim.kernels.draws import PERMUTE, cached_child, draw_prefix, mix
+from tts_sim.kernels.select import BEST, ORACLE, note, spend, want
 
-HIERARCHICAL, POOLED, LAST = 0, 1, 2
 
-
-@kernel
-def chain_choice(
-    trees: Trees, weights: Float32s, counted: bool, q: Int, chain: Int32s, key: Key, sums: Float64s
-) -> Int:
-    """Row that stands for a chain: of the answer with the most weight in it, the attempt with the highest score.
-
-    Tied answers are chosen from uniformly (the smallest of their keys in this trial). A chain without an answer is
-    stood for by its first attempt, which abstains. -1 if a weight that is needed is not there.
-    """
-    origin = trees.answer_start[q]
-    for row in chain:
-        if trees.answer[row] >= 0:
-            sums[trees.answer[row] - origin] = -1.0
-    for row in chain:
-        if trees.answer[row] >= 0:
-            a = trees.answer[row] - origin
-            weight = 1.0 if counted else np.float64(weights[row])
-            if weight != weight:
-                return -1
-            sums[a] = weight if sums[a] < 0.0 else sums[a] + weight
-    highest = -1.0
-    for row in chain:
-        if trees.answer[row] >= 0:
-            highest = max(highest, sums[trees.answer[row] - origin])
-    winner, lowest = np.int64(-1), np.uint64(0)
-    for i in range(len(chain)):
-        if trees.answer[chain[i]] >= 0:
-            a = trees.answer[chain[i]] - origin
-            if sums[a] == highest:
-                sums[a] = -1.0  # looked at once, at its first attempt
-                tie = mix(key, TIE + np.uint64(i))
-                if winner < 0 or tie < lowest:
-                    winner, lowest = a, tie
-    chosen = np.int64(chain[0])
-    found = False
-    for row in chain:
-        won = trees.answer[row] >= 0 and trees.answer[row] - origin == winner
-        if won and (not found or (not counted and weights[row] > weights[chosen])):
-            chosen = np.int64(row)
-            found = True
-    return chosen
+@kernel_inlined
+def draw_again(key: Key, pool: Int, count: Int, picked: Int64s) -> None:
+    """Write `count` independent draws from range(pool) into `picked`: the bits of `draw_prefix`, with replacement."""
+    for i in range(count):
+        bits = mix(key, PERMUTE + np.uint64(i)) >> np.uint64(32)
+        picked[i] = np.int64((bits * np.uint64(pool)) >> np.uint64(32))
 
 
 @kernel
 def revise_question(
-    trees: Trees, scores: Float32s, kinds: Int64s, columns: Int64s, across: Int, q: Int, b: Int, parallel: Int,
-    sequential: Int, trials: Int, seed: Key, pool: Int, context: Int, chain_start: Int64s, lengths: Int32s,
+    trees: Trees, chains: Chains, scores: Float32s, kinds: Int64s, columns: Int64s, across: Int, q: Int, b_start: Int,
+    b_stop: Int, parallel: Int64s, sequential: Int, trials: Int, seed: Key, pool: Int, context: Int, reuse: bool,
     tally: Tally,
 ) -> None:  # fmt: skip
-    """Replay question q `trials` times with `parallel` chains of `sequential` attempts."""
-    prompt = trees.question_start[q]
-    first = np.int64(trees.child_start[prompt])
-    eligible = 0
-    for i in range(chain_start[q], chain_start[q + 1]):
-        eligible += lengths[i] >= sequential
-    if eligible < parallel:
-        tally.exhausted[q, b] += trials
+    """Replay question q `trials` times at the budgets b_start : b_stop, which share the length of their chains.
+
+    The value of a trial is the mean over its disjoint blocks of `parallel` chains; its costs are those of the first
+    block, so that they stay whole numbers: unbiased all the same. With `reuse` a trial is a single block.
+    """
+    found = eligible_chains(trees, chains, q, sequential, pool, context)
+    draws, tokens, above = found.draws, found.tokens, found.above
+    num = len(draws)
+    b_last, used = b_start, 0
+    for b in range(b_start, b_stop):
+        if num < (1 if reuse else parallel[b]):
+            tally.exhausted[q, b] += trials
+            continue
+        b_last = b + 1
+        used = max(used, parallel[b] if reuse else num // parallel[b] * parallel[b])
+    if b_last == b_start:
         return
-    chains, draws = np.empty((eligible, sequential), np.int32), np.empty(eligible, np.int64)
-    tokens, above = np.zeros(eligible, np.int64), np.zeros(eligible, np.int64)
-    c = 0
-    for i in range(chain_start[q + 1] - chain_start[q]):
-        if lengths[chain_start[q] + i] >= sequential:
-            v = first + i
-            draws[c] = i if pool < 0 else trees.draw[v]
-            for step in range(sequential):
-                chains[c, step] = v
-                tokens[c] += trees.tokens[v]
-                for back in range(max(0, step - context), step):
-                    above[c] += trees.tokens[chains[c, back]]
-                v = cached_child(trees, v, np.int64(0), pool)
-            c += 1
-    places, swapped, picked = np.arange(eligible), np.empty(parallel, np.int64), np.empty(parallel, np.int64)
-    sums = np.empty(trees.answer_start[q + 1] - trees.answer_start[q], np.float64)
-    rows = np.empty(parallel * sequential, np.int32)
+    sums = np.empty(trees.answer_start[q + 1] - trees.answer_start[q] + 1, np.float64)
+    ballots = []
+    for s in range(len(kinds)):
+        scored, cast = cast_ballots(
+            trees, chains, scores[columns[s]], kinds[s], across, q, sequential, found, sums
+        )  # fmt: skip
+        if not scored:
+            tally.status[q] = 1
+            return
+        ballots.append(cast)
+    sums[:] = -1.0
+    places, swapped, order = np.arange(num), np.empty(used, np.int64), np.empty(used, np.int64)
+    room = used * (sequential if across == POOLED else 1)
+    stop, none = np.empty(used + 1, np.int64), np.empty(0, np.int64)
+    box = Ballots(
+        none, none, none, np.empty(room, np.int64), np.empty(room, np.float64), np.empty(room, np.int64),
+        np.empty(room, np.int64),
+    )  # fmt: skip
     key = mix(seed, trees.question_key[q])
     for t in range(trials):
         trial_key = mix(key, np.uint64(t))
-        draw_prefix(trial_key, eligible, parallel, places, swapped, picked)
-        num, spent, longest, reread = 0, np.int64(0), np.int64(0), np.int64(0)
-        for place in picked:
-            spent += tokens[place]
-            reread += above[place]
-            longest = max(longest, tokens[place])
-            if across == POOLED:
-                rows[num : num + sequential] = chains[place]
-                num += sequential
-            else:
-                rows[num] = chains[place, sequential - 1]
-                num += 1
+        if reuse:
+            draw_again(trial_key, num, used, order)
+        else:
+            draw_prefix(trial_key, num, used, places, swapped, order)
         for s in range(len(kinds)):
-            if across == HIERARCHICAL:
-                counted = kinds[s] == MAJORITY or kinds[s] == ORACLE
-                for p in range(parallel):
-                    chain = chains[picked[p]]
-                    own_key = child_key(trial_key, draws[picked[p]])
-                    choice = chain_choice(trees, scores[columns[s]], counted, q, chain, own_key, sums)
-                    if choice < 0:
-                        tally.status[q] = 1
-                        return
-                    rows[p] = choice
-            value = worth(trees, scores, kinds[s], columns[s], q, rows, num, sums)
-            if value != value:
-                tally.status[q] = 1
-                return
-            note(tally, q, b, s, value)
-        spend(tally, q, b, parallel * sequential, spent, longest, parallel * sequential, reread)
+            cast = ballots[s]
+            cast_in_order(cast, order, draws, reuse, trial_key, stop, box)
+            for b in range(b_start, b_last):
+                size = parallel[b]
+                blocks = 1 if reuse else num // size
+                if kinds[s] == ORACLE:
+                    total, squares = sum_any(box, stop, size, blocks)
+                elif kinds[s] == BEST:
+                    total, squares = sum_best(box, stop, size, blocks)
+                else:
+                    total, squares = sum_votes(box, stop, size, blocks, sums)
+                note(tally, q, b, s, total / blocks)
+                if blocks > 1:
+                    tally.products[q, b, s] += (total * total - squares) / (blocks * (blocks - 1))
+        spent, longest, reread, i = np.int64(0), np.int64(0), np.int64(0), 0
+        for b in range(b_start, b_last):
+            while i < parallel[b]:
+                spent += tokens[order[i]]
+                longest = max(longest, tokens[order[i]])
+                reread += above[order[i]]
+                i += 1
+            tally.paired[q, b] += not reuse and num // parallel[b] > 1
+            attempts = parallel[b] * sequential
+            spend(tally, q, b, attempts, spent, longest, attempts, reread)
 
 
 @kernel_parallel
 def revise(
-    trees: Trees, scores: Float32s, kinds: Int64s, columns: Int64s, across: Int, parallel: Int64s,
-    sequential: Int64s, trials: Int, seed: Key, pool: Int, context: Int, chain_start: Int64s, lengths: Int32s,
-    tally: Tally,
+    trees: Trees, chains: Chains, scores: Float32s, kinds: Int64s, columns: Int64s, across: Int, groups: Int64s,
+    parallel: Int64s, sequential: Int64s, trials: Int, seed: Key, pool: Int, context: Int, reuse: bool, tally: Tally,
 ) -> None:  # fmt: skip
-    """Replay `revise` on every question, each budget with its own numbers of chains and attempts."""
-    num_budgets = len(parallel)
-    for i in prange((len(trees.question_start) - 1) * num_budgets):
-        q, b = np.int64(i // num_budgets), np.int64(i % num_budgets)
+    """Replay `revise` on every question; the budgets groups[g] : groups[g + 1] have chains of equal length."""
+    num_groups = len(groups) - 1
+    for i in prange((len(trees.question_start) - 1) * num_groups):
+        q, g = np.int64(i // num_groups), np.int64(i % num_groups)
         revise_question(
-            trees, scores, kinds, columns, across, q, b, parallel[b], sequential[b], trials, seed, pool, context,
-            chain_start, lengths, tally,
+            trees, chains, scores, kinds, columns, across, q, groups[g], groups[g + 1], parallel, sequential[groups[g]],
+            trials, seed, pool, context, reuse, tally,
         )  # fmt: skip
 
 

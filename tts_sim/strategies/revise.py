@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from tts_sim.arrays import IMPORTED, Int32s, Int64s, Tally, new_tally
+from tts_sim.arrays import IMPORTED, Float32s, Int64s, Tally, new_tally
 from tts_sim.errors import CacheExhausted
 from tts_sim.forest import Forest
 from tts_sim.kernels import revise as kernels
-from tts_sim.kernels.levels import chain_lengths
+from tts_sim.kernels import revise_exact as exact_kernels
+from tts_sim.kernels.chains import Chains, lay_chains
 from tts_sim.selections import Best, Selection, Weighted
-from tts_sim.strategies.plan import Plan, refuse_kind, refuse_missing_scores, refuse_short_pools, score_columns
+from tts_sim.strategies.plan import (
+    Exact,
+    Plan,
+    refuse_kind,
+    refuse_missing_scores,
+    refuse_policy,
+    refuse_short_pools,
+    score_columns,
+    score_missing,
+)
 from tts_sim.strategies.search import Search
 
 CONTEXT_ATTEMPTS = 4
 Across = Literal["hierarchical", "pooled", "last"]
 ACROSS: tuple[Across, ...] = ("hierarchical", "pooled", "last")
+
+
+class _Asked(NamedTuple):
+    chains: Chains
+    scores: Float32s
+    columns: Int64s
+    across: int
+    groups: Int64s  # (G + 1,) budgets groups[g] : groups[g + 1] have chains of equal length
+    parallel: Int64s  # (B,)
+    sequential: Int64s  # (B,)
 
 
 @dataclass(frozen=True)
@@ -81,46 +100,96 @@ class Revise(Search):
         return unit * b, unit * a
 
     def replay(self, plan: Plan) -> Tally:
-        """Run the kernel. Raises CacheExhausted if a question holds too few chains that are long enough."""
-        forest = plan.forest
-        refuse_kind(forest, self.kind, str(self))
-        shapes = [self.shape_at(budget) for budget in plan.budgets]
-        start, lengths = chains(forest)
-        for parallel, sequential in shapes:
-            refuse_few_chains(forest, start, lengths, parallel, sequential)
-        scores, columns = score_columns(plan, step_scores=False)
-        tally = new_tally(len(forest.question_ids), len(plan.budgets), len(plan.selections))
+        """Run the kernel: each trial is the mean over disjoint blocks of P chains, as many as a question holds.
+
+        Raises CacheExhausted if a question holds too few chains that are long enough. With `bounds` its trials count as
+        exhausted; with `reuse` every question's chains are drawn with replacement.
+        """
+        asked = self._asked(plan)
+        tally = new_tally(len(plan.forest.question_ids), len(plan.budgets), len(plan.selections))
         kernels.revise(
-            forest.trees, scores, plan.kinds, columns, ACROSS.index(self.across or "pooled"), *_columns(shapes),
-            plan.trials, np.uint64(plan.seed), _pool(forest), _context(forest), start, lengths, tally,
+            plan.forest.trees, asked.chains, asked.scores, plan.kinds, asked.columns, asked.across, asked.groups,
+            asked.parallel, asked.sequential, plan.trials, np.uint64(plan.seed), _pool(plan.forest),
+            _context(plan.forest), plan.on_exhausted == "reuse", tally,
         )  # fmt: skip
         refuse_missing_scores(plan, tally)
         return tally
 
+    def exact(self, plan: Plan) -> Exact:
+        """Mean over all choices of P chains: closed forms of `best` and `oracle`, else by enumeration of up to 4096.
+
+        NaN for other votes, for `best` where tied attempts cannot be exchanged and are too many to enumerate, and
+        where a question holds fewer than P chains.
+        """
+        asked = self._asked(plan)
+        shape = (len(plan.forest.question_ids), len(plan.budgets))
+        value, product = (np.full((*shape, len(plan.selections)), np.nan) for _ in range(2))
+        costs, status = np.full((*shape, 3), np.nan), np.zeros(shape[0], np.int8)
+        exact_kernels.exact(
+            plan.forest.trees, asked.chains, asked.scores, plan.kinds, asked.columns, asked.across, asked.groups,
+            asked.parallel, asked.sequential, _pool(plan.forest), _context(plan.forest), value, product, costs, status,
+        )  # fmt: skip
+        lacking = np.flatnonzero(status)
+        if len(lacking):
+            raise score_missing(plan, int(lacking[0]))
+        return Exact(value, value * value - product, costs[:, :, 0], costs[:, :, 1], costs[:, :, 2])
+
     def missing(self, plan: Plan) -> Tally:
         """List the next missing attempt of each of the chains 0 : P. Raises CacheExhausted for more than the pool."""
         refuse_kind(plan.forest, self.kind, str(self))
-        shapes = [self.shape_at(budget) for budget in plan.budgets]
-        refuse_short_pools(plan, plan.forest.root_pools(), max(parallel for parallel, _ in shapes), "chains")
+        parallel, sequential = self._shapes(plan)
+        refuse_short_pools(plan, plan.forest.root_pools(), int(parallel.max()), "chains")
         tally = new_tally(len(plan.forest.question_ids), 1, 1, plan.room)
-        kernels.missing_attempts(plan.forest.trees, *_columns(shapes), _pool(plan.forest), tally)
+        kernels.missing_attempts(plan.forest.trees, parallel, sequential, _pool(plan.forest), tally)
         return tally
 
+    def _shapes(self, plan: Plan) -> tuple[Int64s, Int64s]:
+        """P and S at every budget."""
+        shapes = np.array([self.shape_at(budget) for budget in plan.budgets], np.int64)
+        return np.ascontiguousarray(shapes[:, 0]), np.ascontiguousarray(shapes[:, 1])
 
-def chains(forest: Forest) -> tuple[Int64s, Int32s]:
-    """Lengths of the cached chains of every question: question q owns the places start[q] : start[q + 1]."""
+    def _asked(self, plan: Plan) -> _Asked:
+        """What the kernels work on, once everything is checked."""
+        forest = plan.forest
+        refuse_policy(plan, self.name, "refuse", "bounds", "reuse")
+        refuse_kind(forest, self.kind, str(self))
+        parallel, sequential = self._shapes(plan)
+        chains = chains_of(forest)
+        if plan.on_exhausted == "refuse":
+            for p, s in zip(parallel, sequential, strict=True):
+                refuse_few_chains(forest, chains, int(p), int(s))
+        scores, columns = score_columns(plan, step_scores=False)
+        across = self.across or "pooled"
+        if across == "hierarchical":
+            self._refuse_negative(plan, scores, columns)
+        changes = np.flatnonzero(np.diff(sequential)) + 1
+        groups = np.concatenate([[0], changes, [len(sequential)]]).astype(np.int64)
+        return _Asked(chains, scores, columns, ACROSS.index(across), groups, parallel, sequential)
+
+    def _refuse_negative(self, plan: Plan, scores: Float32s, columns: Int64s) -> None:
+        for selection, column in zip(plan.selections, columns, strict=True):
+            if isinstance(selection, Best) and bool((scores[column] < 0).any()):
+                raise ValueError(
+                    f"{self}+{selection}: verifier {plan.verifier!r} gives negative scores, which cannot be summed "
+                    "into the vote of a chain. Use across=pooled or across=last, or map the scores to positive ones."
+                )
+
+
+def chains_of(forest: Forest) -> Chains:
+    """The cached chains of every question."""
     prompts = forest.trees.question_start[:-1]
     counts = forest.trees.child_stop[prompts] - forest.trees.child_start[prompts]
     start = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
-    lengths = np.empty(int(start[-1]), np.int32)
-    chain_lengths(forest.trees, _pool(forest), start, lengths)
-    return start, lengths
+    chains = Chains(start, np.empty(int(start[-1]) + 1, np.int64), np.empty(len(forest.node_id), np.int32))
+    lay_chains(forest.trees, _pool(forest), chains)
+    return chains
 
 
-def refuse_few_chains(forest: Forest, start: Int64s, lengths: Int32s, parallel: int, sequential: int) -> None:
+def refuse_few_chains(forest: Forest, chains: Chains, parallel: int, sequential: int) -> None:
     """Raise CacheExhausted unless every question holds `parallel` chains of `sequential` attempts."""
-    running = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths >= sequential, dtype=np.int64)])
-    eligible = running[start[1:]] - running[start[:-1]]
+    enough = np.diff(chains.attempt) >= sequential
+    running = np.concatenate([np.zeros(1, np.int64), np.cumsum(enough, dtype=np.int64)])
+    eligible = running[chains.start[1:]] - running[chains.start[:-1]]
     short = np.flatnonzero(eligible < parallel)
     if len(short):
         first = int(short[0])
@@ -128,10 +197,6 @@ def refuse_few_chains(forest: Forest, start: Int64s, lengths: Int32s, parallel: 
             f"{len(short)} of {len(eligible)} questions hold fewer than {parallel} chains of {sequential} attempts "
             f"(first: {forest.question_ids[first]!r}, {int(eligible[first])}). Lower the budget, or record more."
         )
-
-
-def _columns(shapes: Sequence[tuple[int, int]]) -> tuple[Int64s, Int64s]:
-    return np.array([p for p, _ in shapes], np.int64), np.array([s for _, s in shapes], np.int64)
 
 
 def _context(forest: Forest) -> int:

@@ -1,0 +1,1 @@
+"""The simulator held against figures that are known exactly."""
