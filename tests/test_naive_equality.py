@@ -122,6 +122,15 @@ def test_blocks_of_every_size(seed: int, num_answers: int, scores: str, budgets:
             assert {name: row[name] for name in (*CHECKED, "within")} == figures, (spec, row["budget"])
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_sums_that_depend_on_the_order(seed: int) -> None:
+    """1 + 2^-53 is 1, but 1 + (2^-53 + 2^-53) is more: votes add up in the order of the draws, not part by part."""
+    chance = random.Random(seed)
+    entries: list[Any] = [(chance.choice("ABC"), chance.choice([1.0] + [2.0**-53] * 6)) for _ in range(64)]
+    case = forests.Case("uneven", [forests.star(f"q{seed}", entries)])
+    assert_equal(case, ["sample+weighted"], [1, 2, 4, 8, 16, 32, 64], 16, seed)
+
+
 @pytest.mark.parametrize(("distinct", "recorded"), [(True, True), (False, False)])
 def test_hundreds_of_candidates(distinct: bool, recorded: bool) -> None:
     """Beyond a few hundred candidates beams are ranked by a heap, whether scores tie or not."""

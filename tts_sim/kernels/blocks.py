@@ -291,20 +291,26 @@ def merge(desk: Desk, votes: Votes, parts: Int, columns: Int, stride: Int) -> No
 @kernel
 def vote_of_many(desk: Desk, votes: Votes, columns: Int, stride: Int) -> Int:
     """Votes by the sums of every answer in every block."""
-    highest, tied, right = desk.highest[:columns], desk.tied[:columns], desk.right[:columns]
-    highest[:], tied[:], right[:] = 0.0, 0.0, 0.0
+    right, wrong, share = desk.highest[:columns], desk.tied[:columns], desk.share[:columns]
+    right[:], wrong[:] = -1.0, -1.0
     for a in range(votes.num):
-        total = desk.sums[a * stride : a * stride + columns]
+        total, top = desk.sums[a * stride : a * stride + columns], right if a < votes.num_correct else wrong
         for c in range(columns):
-            highest[c] = total[c] if total[c] > highest[c] else highest[c]
-    for a in range(votes.num):
-        total = desk.sums[a * stride : a * stride + columns]
-        if a < votes.num_correct:
-            for c in range(columns):
-                right[c] += 1.0 if total[c] == highest[c] else 0.0
+            top[c] = total[c] if total[c] > top[c] else top[c]
+    mixed = 0
+    for c in range(columns):
+        share[c] = 1.0 if right[c] > wrong[c] else 0.0
+        mixed += 1 if (right[c] == wrong[c]) & (right[c] >= 0.0) else 0
+    if mixed:
         for c in range(columns):
-            tied[c] += 1.0 if total[c] == highest[c] else 0.0
-    return _worth(tied, right, desk.share[:columns])
+            if right[c] == wrong[c] and right[c] >= 0.0:
+                leaders, correct = 0, 0
+                for a in range(votes.num):
+                    leads = desk.sums[a * stride + c] == right[c]
+                    leaders += leads
+                    correct += leads and a < votes.num_correct
+                share[c] = correct / leaders
+    return mixed
 
 
 @kernel
