@@ -86,7 +86,7 @@ def test_a_recorded_run_that_is_still_empty(tmp_path: Path) -> None:
         forest = load_forest(cache, questions=["a", "b"])
         assert (forest.root_pool, forest.step_pool, forest.num_nodes) == (8, 4, 0)
         missing = demand(forest, ["beam(width=2)+weighted"], [4], seed=0)
-        assert missing.columns == ["question_id", "node_id", "draw"]
+        assert missing.columns == ["question_id", "node_id", "draw", "greedy"]
         assert missing["node_id"].null_count() == len(missing) > 0
         assert set(missing["question_id"]) == {"a", "b"}
         assert replay(forest, ["sample+majority"], [2], seed=0).frame["missing"].to_list() == [1.0, 1.0]
