@@ -59,12 +59,11 @@ class Demand:
         from tts_sim.demand import demand
         from tts_sim.load import load_forest
         from tts_sim.spec import parse_strategy
-        from tts_sim.strategies.sample import Sample
 
         kind = str(cache.frame("SELECT kind FROM runs WHERE run_id = $run", {"run": run_id}).item())
         forest = load_forest(cache, run_id, kind=kind, questions=all_questions(cache))
         wanted = [parse_strategy(spec) for spec in self.strategies]
-        flat = [strategy for strategy in wanted if isinstance(strategy.search, Sample) or kind == "revisions"]
+        flat = [strategy for strategy in wanted if not strategy.search.grows_trees]
         draws: list[Draw] = []
         for strategies, to_end in ((flat, True), ([one for one in wanted if one not in flat], False)):
             if strategies and not draws:  # solutions first: a tree search may find its draws among them
