@@ -36,7 +36,7 @@ def on_a_terminal(monkeypatch: pytest.MonkeyPatch, width: int, *arguments: objec
 REPLAY = ["sample+majority,beam+weighted", "-s", "revise(sequential=2)+weighted", "--budget", "2,4"]
 
 
-@pytest.mark.parametrize(("width", "left_out"), [(80, "ci_low, ci_high"), (130, "")])
+@pytest.mark.parametrize(("width", "left_out"), [(80, "ci_low, ci_high"), (130, "se_fixed")])
 def test_replay_fits(monkeypatch: pytest.MonkeyPatch, cache: Path, width: int, left_out: str) -> None:
     ended = on_a_terminal(monkeypatch, width, "replay", cache, *REPLAY)
     assert ended.status == 0 and max(map(len, ended.out.splitlines())) <= width

@@ -15,6 +15,7 @@ from tts_sim.selections import Best, Majority, Oracle
 from tts_sim.strategies.plan import Exact, Plan, refuse_kind, refuse_short_pools, score_columns, score_missing
 from tts_sim.strategies.search import Search
 
+ROUNDING = 1e-12
 PRODUCT_TRIALS = 32  # permutations that the variance of an exact majority is estimated from
 
 
@@ -56,6 +57,7 @@ class Sample(Search):
         if counted.any():
             vote = np.full(shape, np.nan)
             majority(trees, budgets, found, vote)
+            vote[vote > 1.0 - ROUNDING] = 1.0  # shares of a certain win: they add up to one but for rounding
             value[:, :, counted] = vote[:, :, None]
             within[:, :, counted] = _within_of_votes(self, plan, vote)[:, :, None]
         sizes = np.diff(found.start)
