@@ -61,9 +61,9 @@ def stars(num: int, entries: list[tuple[str | None, float | None]]) -> Forest:
     return forests.to_forest(forests.Case("stars", [forests.star(f"q{i}", entries) for i in range(num)]))
 
 
-def accuracy(forest: Forest, spec: str, budgets: list[int], verifier: str, trials: int = 32) -> Any:
+def accuracy(forest: Forest, spec: str, budgets: list[int], verifier: str, trials: int = 32, **more: Any) -> Any:
     """Accuracy by question and budget."""
-    frame = replay(forest, [spec], budgets, verifier=verifier, trials=trials, seed=5).frame
+    frame = replay(forest, [spec], budgets, verifier=verifier, trials=trials, seed=5, **more).frame
     return frame["accuracy"].to_numpy().reshape(-1, len(budgets))
 
 
@@ -295,7 +295,7 @@ def test_a_hot_verifier_counts_votes(seed: int) -> None:
     entries: list[Any] = [(chance.choice(["A", "B", "C", None]), (chance.randrange(7) + 1) / 8) for _ in range(8)]
     forest = with_verifiers(stars(2, entries), ["temper(prm,temperature=1e+20)"], seed=0)
     hot, counted = (
-        accuracy(forest, spec, [1, 2, 5, 8], "temper(prm,temperature=1e+20)")
+        accuracy(forest, spec, [1, 2, 5, 8], "temper(prm,temperature=1e+20)", method="monte-carlo")
         for spec in ("sample+weighted", "sample+majority")
     )
     assert hot.tolist() == counted.tolist()
