@@ -6,14 +6,13 @@ import itertools
 from collections import Counter
 from fractions import Fraction
 
-import numba
 import numpy as np
-import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import forests, naive, naive_adaptive
+from tests.independence import assert_rows_stand_alone
 from tests.test_dvts import CHECKED, SELECTIONS, Leaf, selected
 from tts_sim.demand import demand
 from tts_sim.errors import CacheExhausted, ScoreMissing
@@ -173,22 +172,7 @@ def test_a_settled_trial_needs_no_further_draw() -> None:
 def test_threads_and_other_questions_change_no_bit() -> None:
     questions = [question for seed in range(6) for question in forests.random_case(seed, continuous=True).questions]
     case = forests.Case("many", questions)
-
-    def outcome(order: list[int]) -> pl.DataFrame:
-        frame = replay(forests.to_forest(case, order), SPECS, [1, 4, 8], trials=16, seed=5).frame
-        return frame.sort("question_id", "strategy", "budget")
-
-    everything = list(range(len(questions)))
-    whole = outcome(everything)
-    assert outcome(everything[::-1]).equals(whole)
-    some = outcome([4, 0, 7])
-    assert some.equals(whole.filter(pl.col("question_id").is_in(some["question_id"].unique().implode())))
-    before = numba.get_num_threads()
-    try:
-        numba.set_num_threads(1)
-        assert outcome(everything).equals(whole)
-    finally:
-        numba.set_num_threads(before)
+    assert_rows_stand_alone(case, SPECS, [1, 4, 8], [4, 0, 7], trials=16)
 
 
 def test_specs() -> None:

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-import numba
-import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import forests, naive, naive_dvts
+from tests.independence import assert_rows_stand_alone
 from tts_sim.demand import demand
 from tts_sim.errors import CacheExhausted, ScoreMissing
 from tts_sim.replay import replay
@@ -244,24 +243,7 @@ def test_smaller_budgets_are_unbiased_blocks() -> None:
 def test_threads_and_other_questions_change_no_bit() -> None:
     questions = [question for seed in range(6) for question in forests.random_case(seed, continuous=True).questions]
     case = forests.Case("many", questions)
-
-    def outcome(order: list[int]) -> pl.DataFrame:
-        frame = replay(
-            forests.to_forest(case, order), SPECS, [1, 4, 16], trials=16, seed=5, on_exhausted="bounds"
-        ).frame
-        return frame.sort("question_id", "strategy", "budget")
-
-    everything = list(range(len(questions)))
-    whole = outcome(everything)
-    assert outcome(everything[::-1]).equals(whole)
-    some = outcome([4, 0, 7])
-    assert some.equals(whole.filter(pl.col("question_id").is_in(some["question_id"].unique().implode())))
-    before = numba.get_num_threads()
-    try:
-        numba.set_num_threads(1)
-        assert outcome(everything).equals(whole)
-    finally:
-        numba.set_num_threads(before)
+    assert_rows_stand_alone(case, SPECS, [1, 4, 16], [4, 0, 7], trials=16, on_exhausted="bounds")
 
 
 def test_specs() -> None:

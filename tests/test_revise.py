@@ -6,7 +6,6 @@ import math
 import random
 from typing import Any
 
-import numba
 import numpy as np
 import polars as pl
 import pytest
@@ -14,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import forests, naive, naive_revise
+from tests.independence import assert_rows_stand_alone
 from tts_sim import best_of_n, pass_at_k
 from tts_sim.errors import CacheExhausted, ScoreMissing
 from tts_sim.replay import replay
@@ -204,24 +204,7 @@ def test_coverage_bounds_every_selection(seed: int) -> None:
 def test_threads_and_other_questions_change_no_bit(method: Any) -> None:
     questions = [question for seed in range(4) for question in forests.random_chains(1000 + 2 * seed).questions]
     case = forests.Case("chains", questions, "revisions")
-
-    def outcome(order: list[int]) -> pl.DataFrame:
-        frame = replay(
-            forests.to_forest(case, order), specs("sequential=2", "ratio=1:1"), [4], trials=16, seed=5, method=method
-        ).frame
-        return frame.sort("question_id", "strategy", "budget")
-
-    everything = list(range(len(questions)))
-    whole = outcome(everything)
-    assert outcome(everything[::-1]).equals(whole)
-    part = outcome([2, 1])
-    assert part.equals(whole.filter(pl.col("question_id").is_in(part["question_id"].unique().implode())))
-    before = numba.get_num_threads()
-    try:
-        numba.set_num_threads(1)
-        assert outcome(everything).equals(whole)
-    finally:
-        numba.set_num_threads(before)
+    assert_rows_stand_alone(case, specs("sequential=2", "ratio=1:1"), [4], [2, 1], trials=16, method=method)
 
 
 # --------------------------------------------------------------------------------------------- where chains run out

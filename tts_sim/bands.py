@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from tts_sim.intervals import simultaneous_bands
-from tts_sim.outcomes import KEYS, Outcomes
+from tts_sim.outcomes import KEYS, VALUE, Outcomes
 
 LINE = [key for key in KEYS if key != "budget"]
 
@@ -17,9 +17,7 @@ def with_bands(curve: pl.DataFrame, outcomes: Outcomes, *, seed: int = 0) -> pl.
     Null where the curve has no accuracy. Deterministic in `seed`. Source: statistics §3, many budgets.
     """
     supported = curve.filter(pl.col("accuracy").is_not_null()).select(KEYS)
-    rows = outcomes.frame.join(supported, on=KEYS, how="semi", nulls_equal=True).with_columns(
-        value=pl.coalesce("accuracy", pl.when(pl.col("supported") > 0).then(pl.col("lower") / pl.col("supported")))
-    )
+    rows = outcomes.frame.join(supported, on=KEYS, how="semi", nulls_equal=True).with_columns(value=VALUE)
     lines = rows.partition_by(LINE, maintain_order=True)
     tables = [
         line.pivot("budget", index="question_id", values="value", maintain_order=True).drop("question_id").to_numpy()

@@ -14,7 +14,7 @@ from tts_sim.arrays import Float64s, Int64s
 from tts_sim.draws import checked_seed
 from tts_sim.intervals import simultaneous_bands, t_interval, t_quantile
 from tts_sim.ledger import MIN_SUPPORT
-from tts_sim.outcomes import Outcomes
+from tts_sim.outcomes import VALUE, Outcomes
 from tts_sim.paired import group_codes, holm, paired_difference
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def _side(outcomes: Outcomes, name: str) -> pl.DataFrame:
         "upper",
         "supported",
         "method",
-        value=pl.coalesce("accuracy", pl.when(pl.col("supported") > 0).then(pl.col("lower") / pl.col("supported"))),
+        value=VALUE,
     )
 
 

@@ -12,6 +12,7 @@ from tts_sim.draws import checked_seed
 from tts_sim.forest import Forest
 from tts_sim.replay import (
     by_search,
+    check_budgets,
     checked_budgets,
     checked_strategies,
     checked_trials,
@@ -39,7 +40,8 @@ def demand(
     Unique, sorted; a draw that is `greedy` is the greedy step below the node, and its number is 0.
     Generate them, score them, and ask again, until nothing is missing: the replays are then fully supported. A replay
     stops in the round where it first misses a draw, so a demand goes one step deeper each time.
-    Raises ValueError for a run without pools: an imported run holds what it holds.
+    Raises ValueError for a run without pools (an imported run holds what it holds) and for a budget that a search
+    cannot spend.
     """
     if forest.root_pool is None:
         raise ValueError(
@@ -54,6 +56,7 @@ def demand(
     draws: list[Int32s] = []
     for search, members in by_search(wanted).items():
         judge = chosen_verifier(forest, members, verifier) if search.uses_scores and _begun(forest) else None
+        check_budgets(search, ascending)
         count = trials if trials is not None else default_trials(forest, search)
         room = ROOM
         while True:

@@ -8,11 +8,13 @@ from cache import Cache
 from tts_sim.charts.theme import strategy_name
 from tts_sim.load import load_forest
 from tts_sim.outcomes import Outcomes, combine
+from tts_sim.paired import paired_difference
 from tts_sim.replay import replay
 
 SAMPLING = ("sample+majority", "sample+best", "sample+weighted", "sample+oracle")
 TREES = ("beam(width=4)+weighted", "beam(width=sqrt)+weighted")
 REVISIONS = ("revise(sequential=4)+weighted", "revise(sequential=4)+majority")
+STRATEGIES = (*SAMPLING, *TREES, *REVISIONS)
 
 
 def headline_outcomes(cache: Cache, *, seed: int = 0) -> Outcomes:
@@ -69,10 +71,10 @@ def verdict(outcomes: Outcomes, budget: int) -> str:
     pair = rows.filter(pl.col("strategy") == best["strategy"]).join(
         rows.filter(pl.col("strategy") == "sample+majority"), on="question_id", suffix="_majority"
     )
-    difference = pair["accuracy"] - pair["accuracy_majority"]
-    mean, error = float(difference.mean()), float(difference.std()) / len(difference) ** 0.5  # type: ignore[arg-type]
+    paired = paired_difference(pair["accuracy"].to_numpy(), pair["accuracy_majority"].to_numpy())
+    points, error = 100 * paired.difference, 100 * paired.se
     return (
         f"At budget {budget} the best is {strategy_name(best['strategy'])}: {100 * best['accuracy']:.1f} %, "
-        f"{100 * mean:+.1f} ± {100 * error:.1f} points against majority (paired standard error, {len(pair)} questions; "
+        f"{points:+.1f} ± {error:.1f} points against majority (paired standard error, {len(pair)} questions; "
         "picked as the best of several, so a little flattered)."
     )

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from tts_sim.intervals import t_quantile
+from tts_sim.intervals import se_fixed, t_quantile
 from tts_sim.ledger import MIN_SUPPORT
 
 COLUMNS = [
@@ -41,6 +41,10 @@ MEANS = COLUMNS[COLUMNS.index("generations") : COLUMNS.index("exchangeable")]
 KEYS = ["run", "strategy", "verifier", "budget"]
 
 
+# what a question counts with in a mean: its supported trials, even where they are too few for a figure of its own
+VALUE = pl.coalesce("accuracy", pl.when(pl.col("supported") > 0).then(pl.col("lower") / pl.col("supported")))
+
+
 @dataclass(frozen=True)
 class Outcomes:
     """One row per (run, question, strategy, verifier, budget), in `frame`, with the columns COLUMNS.
@@ -63,10 +67,7 @@ class Outcomes:
         new generations (null where that cannot be told: 2n > K); se_mc is the share of chance in the replay.
         With support below .9 no accuracy is given, and the method is `bounds`. Raises ValueError for an unknown `by`.
         """
-        rows = self.frame.with_columns(
-            # a question below .9 support still counts in a mean whose own support suffices
-            value=pl.coalesce("accuracy", pl.when(pl.col("supported") > 0).then(pl.col("lower") / pl.col("supported")))
-        )
+        rows = self.frame.with_columns(value=VALUE)
         keys = list(KEYS)
         name = self._group_name(by, groups)
         if name is not None:
@@ -87,24 +88,29 @@ class Outcomes:
             method=pl.when(all_exact).then(pl.lit("exact")).otherwise(pl.lit("monte-carlo")),
             trials=pl.col("trials").max(),
             variance=variance / pl.len() ** 2,
-            se_fixed=pl.when(~pl.col("within").is_null().any()).then(pl.col("within").sum().clip(0).sqrt() / pl.len()),
+            within=pl.col("within"),
             se=pl.col("value").std() / pl.col("value").count().sqrt(),
             num_questions=pl.len().cast(pl.Int64),
             _counted=pl.col("value").count(),
         )
         enough = pl.col("supported") >= MIN_SUPPORT
         reach = {n: t_quantile(0.975, n - 1) for n in curve["_counted"].unique() if n > 1}
-        curve = curve.with_columns(
-            accuracy=pl.when(enough).then("accuracy"),
-            method=pl.when(enough).then("method").otherwise(pl.lit("bounds")),
-            variance=pl.when(enough).then("variance"),
-            se=pl.when(enough).then("se"),
-            se_fixed=pl.when(enough).then("se_fixed"),
-            _reach=pl.col("_counted").replace_strict(reach, default=None, return_dtype=pl.Float64) * pl.col("se"),
-        ).with_columns(
-            ci_low=pl.col("accuracy") - pl.col("_reach"),
-            ci_high=pl.col("accuracy") + pl.col("_reach"),
-            se_mc=pl.col("variance").sqrt(),
+        fixed = [se_fixed(within, len(within)) for within in curve["within"].to_list()]
+        curve = (
+            curve.with_columns(se_fixed=pl.Series(fixed, dtype=pl.Float64))
+            .with_columns(
+                accuracy=pl.when(enough).then("accuracy"),
+                method=pl.when(enough).then("method").otherwise(pl.lit("bounds")),
+                variance=pl.when(enough).then("variance"),
+                se=pl.when(enough).then("se"),
+                se_fixed=pl.when(enough).then("se_fixed"),
+                _reach=pl.col("_counted").replace_strict(reach, default=None, return_dtype=pl.Float64) * pl.col("se"),
+            )
+            .with_columns(
+                ci_low=pl.col("accuracy") - pl.col("_reach"),
+                ci_high=pl.col("accuracy") + pl.col("_reach"),
+                se_mc=pl.col("variance").sqrt(),
+            )
         )
         left_out = (*KEYS, "question_id", "within")
         figures = [column for column in (*COLUMNS, *PRICES) if column in curve.columns and column not in left_out]

@@ -54,6 +54,7 @@ def replay(
     accounts: dict[Strategy, Account] = {}
     for search, members in by_search(wanted).items():
         count = trials if trials is not None else default_trials(forest, search)
+        check_budgets(search, ascending)
         selections = [member.selection for member in members]
         plan = Plan(forest, selections, ascending, judge, count, seed, on_exhausted=on_exhausted)
         accounts.update(zip(members, _accounts(search, plan, method), strict=True))
@@ -90,6 +91,12 @@ def checked_budgets(budgets: Sequence[int]) -> list[int]:
     if not len(budgets):
         raise ValueError("budgets: expected at least one.")
     return sorted({int(budget) for budget in budgets})
+
+
+def check_budgets(search: Search, budgets: Sequence[int]) -> None:
+    """Raises ValueError for a budget that the search cannot spend."""
+    for budget in budgets:
+        search.check_budget(budget)
 
 
 def checked_trials(trials: int | None) -> int | None:

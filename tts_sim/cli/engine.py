@@ -14,16 +14,14 @@ if TYPE_CHECKING:
     from tts_sim.spec import Strategy
 
 
-def announce_compilation(strategies: Sequence[Strategy] | None = None) -> None:
-    """Say so on stderr if the kernels that these strategies (None: the headline's) run on are not compiled yet."""
+def announce_compilation(strategies: Sequence[Strategy]) -> None:
+    """Say so on stderr if the kernels that these strategies run on are not compiled yet."""
     from tts_sim.cli.start_up import prepare_kernels
     from tts_sim.kernels._jit import is_compiled
 
     prepare_kernels()
-    searches = {"sample", "beam", "revise"} if strategies is None else {entry.search.name for entry in strategies}
-    if "lookahead" in searches:
-        searches.add("beam")
-    if not is_compiled("laying", *searches):
+    modules = {module for strategy in strategies for module in strategy.search.kernels}
+    if not is_compiled("laying", *modules):
         print("compiling kernels, once for this machine …", file=sys.stderr)
 
 

@@ -41,6 +41,7 @@ class Dvts(Search):
     outputs: Outputs = "all"
     name: ClassVar[str] = "dvts"
     kind: ClassVar[str] = "steps"
+    kernels: ClassVar[tuple[str, ...]] = ("dvts",)
     uses_scores: ClassVar[bool] = True
     grows_trees: ClassVar[bool] = True
 
@@ -64,11 +65,9 @@ class Dvts(Search):
             raise ValueError(f"budget {budget}: {self} needs a multiple of {whose}{width}.")
 
     def replay(self, plan: Plan) -> Tally:
-        """Run the kernel. Raises ValueError for a budget that is no multiple, CacheExhausted, ScoreMissing."""
+        """Run the kernel. Raises CacheExhausted if a budget exceeds a question's root pool, ScoreMissing."""
         forest = plan.forest
         refuse_kind(forest, self.kind, str(self))
-        for budget in plan.budgets:
-            self.check_budget(budget)
         refuse_short_pools(plan, forest.root_pools(), max(plan.budgets), "first steps")
         scores, columns = score_columns(plan, step_scores=True)
         tally = new_tally(len(forest.question_ids), len(plan.budgets), len(plan.selections), plan.room)

@@ -26,6 +26,7 @@ class Lookahead(Search):
     steps: int = 3
     name: ClassVar[str] = "lookahead"
     kind: ClassVar[str] = "steps"
+    kernels: ClassVar[tuple[str, ...]] = ("beam", "lookahead")
     uses_scores: ClassVar[bool] = True
     grows_trees: ClassVar[bool] = True
 
@@ -43,10 +44,5 @@ class Lookahead(Search):
             raise ValueError(f"budget {budget}: {self} needs a multiple of {self.steps + 1}.")
 
     def replay(self, plan: Plan) -> Tally:
-        """Run the kernel. Raises CacheExhausted if a budget exceeds a question's root pool, ScoreMissing for scores.
-
-        Also raises ValueError for a budget that is not a multiple of steps + 1.
-        """
-        for budget in plan.budgets:
-            self.check_budget(budget)
+        """Run the kernel. Raises CacheExhausted if a budget exceeds a question's root pool, ScoreMissing for scores."""
         return run_kernel(self, plan, self.width, steps=self.steps)

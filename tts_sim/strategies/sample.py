@@ -25,6 +25,7 @@ class Sample(Search):
 
     name: ClassVar[str] = "sample"
     kind: ClassVar[str] = "steps"
+    kernels: ClassVar[tuple[str, ...]] = ("sample", "best_of_n", "majority")
 
     def __str__(self) -> str:
         return self.name
