@@ -21,7 +21,7 @@ ENVELOPE = "envelope (oracle, per question)"
 FIGURES = {"accuracy": pl.Float64, "se": pl.Float64, "ci_low": pl.Float64, "ci_high": pl.Float64}
 
 
-def _summary(values: Float64s) -> dict[str, Any]:
+def summary(values: Float64s) -> dict[str, Any]:
     """Mean over the questions that have a value, with its t interval."""
     there = values[~np.isnan(values)]
     count = len(there)
@@ -37,7 +37,7 @@ def _summary(values: Float64s) -> dict[str, Any]:
 def curves_table(lines: Mapping[str, Means], rules: Rules, arms: Arms, kind: str) -> pl.DataFrame:
     rows = [
         {"line": line, "difficulty": kind, "budget": limit, "unit": arms.unit}
-        | _summary(means.value[place])
+        | summary(means.value[place])
         | {"cost": _nanmean(means.cost[place]), "without_value": int(np.isnan(means.value[place]).sum())}
         for line, means in lines.items()
         for place, limit in enumerate(rules.limits)
@@ -76,7 +76,7 @@ def choices_table(
                  "generations": arms.arms[arm].budget, "cost": _nanmean(arms.cost[own, arm]),
                  "naive": _nanmean(naive.value[place, mine]), "pooled": bool(chosen.pooled[g]),
                  "agreed": float((picks[:, :, place, g] == arm).mean())}
-                | _summary(crossfitted.value[place, mine])
+                | summary(crossfitted.value[place, mine])
             )  # fmt: skip
     schema = {
         "level": pl.Int64, "budget": _budget_type(rules), "strategy": pl.String, "generations": pl.Int64, **FIGURES,
@@ -91,7 +91,7 @@ def gains_table(lines: Mapping[str, Means], rules: Rules) -> pl.DataFrame:
         if line in (CROSSFITTED, NAIVE, ENVELOPE):
             continue
         for place, limit in enumerate(rules.limits):
-            figures_ = _summary(lines[CROSSFITTED].value[place] - means.value[place])
+            figures_ = summary(lines[CROSSFITTED].value[place] - means.value[place])
             if figures_["num_questions"]:
                 rows.append({"baseline": line, "budget": limit, "difference": figures_.pop("accuracy")} | figures_)
     schema = {
