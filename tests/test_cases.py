@@ -13,7 +13,7 @@ from cache import open_cache
 from cache.importers import import_native
 from tests import forests
 from tts_sim import load_forest, replay
-from tts_sim.difficulty import levels_by_value, quantile_edges
+from tts_sim.bins import fit_bins
 
 FILE = Path(__file__).resolve().parents[2] / "shared" / "cases.json"
 pytestmark = pytest.mark.skipif(not FILE.exists(), reason="cases.json is not here")
@@ -149,8 +149,8 @@ def test_c18_revisions(cases: dict[str, Any], tmp_path: Path) -> None:
 def test_c20_difficulty(cases: dict[str, Any]) -> None:
     inputs, expected = cases["C20"]["inputs"], cases["C20"]["expected"]
     shares = [count / inputs["K"] for count in inputs["correct_counts"]]
-    edges = quantile_edges(shares)
-    assert edges == pytest.approx([edge["float"] for edge in expected["edges"]], abs=1e-12)
-    assert levels_by_value(shares, edges).tolist() == expected["level_value_rule"]
+    bins = fit_bins(shares)
+    assert bins.edges == pytest.approx([edge["float"] for edge in expected["edges"]], abs=1e-12)
+    assert bins.levels(shares).tolist() == expected["level_value_rule"]
     sizes = pl.Series(expected["level_value_rule"]).value_counts(name="n").sort("")["n"].to_list()
     assert sizes == expected["sizes_value_rule"]

@@ -11,11 +11,12 @@ import tts_sim
 
 ROOT = Path(tts_sim.__file__).parent
 NAMES = """
-    Adaptive Beam Best CacheExhausted CacheInvalid CacheLocked CacheMissing CacheTooNew Dvts Forest ImportFailed Ledger
-    Lookahead Majority Oracle Outcomes QueryRefused Rebase Revise Sample ScoreMissing Strategy TtsSimError Weighted
-    best_of_n calibration combine compare
-    compare_all demand load_forest majority model_sizes open_cache paired_difference parse_strategy parse_verifier
-    pass_at_k priced replay sample_path verifier_quality with_verifiers
+    Adaptive Beam Best Bins CacheExhausted CacheInvalid CacheLocked CacheMissing CacheTooNew Choice Dvts Forest
+    ImportFailed Ledger Lookahead Majority Oracle Outcomes Policy PolicyInvalid PolicyTooNew QueryRefused Rebase
+    Revise Sample ScoreMissing Strategy TtsSimError Weighted agreement apply_policy best_of_n calibration
+    combine compare compare_all demand fit_bins fit_policy load_forest load_policy majority model_sizes
+    open_cache paired_difference parse_strategy parse_verifier pass_at_k policy_curves priced replay sample_path
+    verifier_quality with_verifiers
 """
 
 

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cache import open_cache as open_cache
     from cache import sample_path as sample_path
+    from tts_sim.agreement import agreement as agreement
+    from tts_sim.bins import Bins as Bins
+    from tts_sim.bins import fit_bins as fit_bins
     from tts_sim.compare import compare as compare
     from tts_sim.compare import compare_all as compare_all
     from tts_sim.costs import Ledger as Ledger
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from tts_sim.errors import CacheMissing as CacheMissing
     from tts_sim.errors import CacheTooNew as CacheTooNew
     from tts_sim.errors import ImportFailed as ImportFailed
+    from tts_sim.errors import PolicyInvalid as PolicyInvalid
+    from tts_sim.errors import PolicyTooNew as PolicyTooNew
     from tts_sim.errors import QueryRefused as QueryRefused
     from tts_sim.errors import ScoreMissing as ScoreMissing
     from tts_sim.errors import TtsSimError as TtsSimError
@@ -36,6 +41,12 @@ if TYPE_CHECKING:
     from tts_sim.outcomes import Outcomes as Outcomes
     from tts_sim.outcomes import combine as combine
     from tts_sim.paired import paired_difference as paired_difference
+    from tts_sim.policy import fit_policy as fit_policy
+    from tts_sim.policy import policy_curves as policy_curves
+    from tts_sim.policy_apply import apply_policy as apply_policy
+    from tts_sim.policy_file import Choice as Choice
+    from tts_sim.policy_file import Policy as Policy
+    from tts_sim.policy_file import load_policy as load_policy
     from tts_sim.replay import replay as replay
     from tts_sim.selections import Best as Best
     from tts_sim.selections import Majority as Majority
@@ -59,19 +70,24 @@ _HOMES = {
     "Adaptive": "tts_sim.strategies.adaptive",
     "Beam": "tts_sim.strategies.beam",
     "Best": "tts_sim.selections",
+    "Bins": "tts_sim.bins",
     "CacheExhausted": "tts_sim.errors",
     "CacheInvalid": "tts_sim.errors",
     "CacheLocked": "tts_sim.errors",
     "CacheMissing": "tts_sim.errors",
     "CacheTooNew": "tts_sim.errors",
+    "Choice": "tts_sim.policy_file",
     "Dvts": "tts_sim.strategies.dvts",
     "Forest": "tts_sim.forest",
+    "ImportFailed": "tts_sim.errors",
     "Ledger": "tts_sim.costs",
     "Lookahead": "tts_sim.strategies.lookahead",
-    "ImportFailed": "tts_sim.errors",
     "Majority": "tts_sim.selections",
     "Oracle": "tts_sim.selections",
     "Outcomes": "tts_sim.outcomes",
+    "Policy": "tts_sim.policy_file",
+    "PolicyInvalid": "tts_sim.errors",
+    "PolicyTooNew": "tts_sim.errors",
     "QueryRefused": "tts_sim.errors",
     "Rebase": "tts_sim.strategies.rebase",
     "Revise": "tts_sim.strategies.revise",
@@ -80,13 +96,18 @@ _HOMES = {
     "Strategy": "tts_sim.spec",
     "TtsSimError": "tts_sim.errors",
     "Weighted": "tts_sim.selections",
+    "agreement": "tts_sim.agreement",
+    "apply_policy": "tts_sim.policy_apply",
     "best_of_n": "tts_sim.exact.best_of_n",
     "calibration": "tts_sim.verifier_quality",
     "combine": "tts_sim.outcomes",
     "compare": "tts_sim.compare",
     "compare_all": "tts_sim.compare",
     "demand": "tts_sim.demand",
+    "fit_bins": "tts_sim.bins",
+    "fit_policy": "tts_sim.policy",
     "load_forest": "tts_sim.load",
+    "load_policy": "tts_sim.policy_file",
     "majority": "tts_sim.exact.majority",
     "model_sizes": "tts_sim.costs",
     "open_cache": "cache",
@@ -94,6 +115,7 @@ _HOMES = {
     "parse_strategy": "tts_sim.spec",
     "parse_verifier": "tts_sim.verifiers",
     "pass_at_k": "tts_sim.exact.pass_at_k",
+    "policy_curves": "tts_sim.policy",
     "priced": "tts_sim.costs",
     "replay": "tts_sim.replay",
     "sample_path": "cache",
