@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tts_sim.best_split import Candidates, best_split
+from tts_sim.best_split import SplitCandidates, best_split
 from tts_sim.exchange import (
     CONVENTIONS,
     ExchangeTerms,
@@ -204,7 +204,7 @@ def test_the_best_split() -> None:
     """Totals of 1 (the small model's pretraining) up: more samples first, then the larger model."""
     small = questions([[30], [50], [60]], [1, 4, 16])
     large = questions([[55], [70]], [1, 4])
-    models = [Candidates("small", small), Candidates("large", large, size=4)]
+    models = [SplitCandidates("small", small), SplitCandidates("large", large, size=4)]
     table = best_split(models, ratio=0.3, totals=[1.0, 1.15, 2, 4.4, 5.6], convention="snell-v1")
     assert table.rows_by_key(["total", "model"], named=True, unique=True).keys() == {
         (1.15, "small"), (2, "small"), (4.4, "small"), (4.4, "large"), (5.6, "small"), (5.6, "large"),
@@ -225,7 +225,7 @@ def test_the_best_of_many_is_not_flattered() -> None:
         {"question_id": str(q), "budget": 1, "accuracy": value, "strategy": f"s{s}"}
         for q in range(60) for s, value in enumerate(random.normal(0.5, 0.2, 9))
     ]  # fmt: skip
-    row = best_split([Candidates("m", pl.DataFrame(rows))], ratio=1, totals=[9.0]).row(0, named=True)
+    row = best_split([SplitCandidates("m", pl.DataFrame(rows))], ratio=1, totals=[9.0]).row(0, named=True)
     assert row["accuracy"] < row["naive"] - 0.01
 
 
@@ -234,7 +234,7 @@ def test_bad_ratios(R: float) -> None:
     for refused in (
         lambda: multiplier(R, M),
         lambda: exchange_table(SMALL, LARGE, V1, ratios=[R]),
-        lambda: best_split([Candidates("m", SMALL)], ratio=R, totals=[2.0]),
+        lambda: best_split([SplitCandidates("m", SMALL)], ratio=R, totals=[2.0]),
     ):
         with pytest.raises(ValueError, match=f"R={R}: expected inference over pretraining tokens, above 0"):
             refused()
@@ -282,9 +282,9 @@ def test_bad_arguments() -> None:
     with pytest.raises(ValueError, match="a budget that costs nothing cannot be exchanged"):
         break_even(SMALL.with_columns(cost=pl.lit(0.0)), LARGE, V1)
     with pytest.raises(ValueError, match="1 models, 0 totals"):
-        best_split([Candidates("m", SMALL)], ratio=1, totals=[])
+        best_split([SplitCandidates("m", SMALL)], ratio=1, totals=[])
     with pytest.raises(ValueError, match="size=0 of 'm'"):
-        Candidates("m", SMALL, size=0)
+        SplitCandidates("m", SMALL, size=0)
 
 
 def test_intervals_cover() -> None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cache import open_cache as open_cache
     from cache import sample_path as sample_path
+    from tts_sim.best_split import SplitCandidates as SplitCandidates
+    from tts_sim.best_split import best_split as best_split
     from tts_sim.compare import compare as compare
     from tts_sim.compare import compare_all as compare_all
     from tts_sim.costs import Ledger as Ledger
@@ -31,8 +33,18 @@ if TYPE_CHECKING:
     from tts_sim.exact.best_of_n import best_of_n as best_of_n
     from tts_sim.exact.majority import majority as majority
     from tts_sim.exact.pass_at_k import pass_at_k as pass_at_k
+    from tts_sim.exchange import ExchangeTerms as ExchangeTerms
+    from tts_sim.exchange import break_even_ratio as break_even_ratio
+    from tts_sim.exchange import exchange_totals as exchange_totals
+    from tts_sim.exchange import finetuning_share as finetuning_share
+    from tts_sim.exchange import multiplier as multiplier
+    from tts_sim.exchange_tables import break_even as break_even
+    from tts_sim.exchange_tables import exchange_table as exchange_table
     from tts_sim.forest import Forest as Forest
+    from tts_sim.greedy import greedy_outcomes as greedy_outcomes
     from tts_sim.load import load_forest as load_forest
+    from tts_sim.model_pairs import model_pair as model_pair
+    from tts_sim.model_pairs import pair_terms as pair_terms
     from tts_sim.outcomes import Outcomes as Outcomes
     from tts_sim.outcomes import combine as combine
     from tts_sim.paired import paired_difference as paired_difference
@@ -65,10 +77,11 @@ _HOMES = {
     "CacheMissing": "tts_sim.errors",
     "CacheTooNew": "tts_sim.errors",
     "Dvts": "tts_sim.strategies.dvts",
+    "ExchangeTerms": "tts_sim.exchange",
     "Forest": "tts_sim.forest",
+    "ImportFailed": "tts_sim.errors",
     "Ledger": "tts_sim.costs",
     "Lookahead": "tts_sim.strategies.lookahead",
-    "ImportFailed": "tts_sim.errors",
     "Majority": "tts_sim.selections",
     "Oracle": "tts_sim.selections",
     "Outcomes": "tts_sim.outcomes",
@@ -77,19 +90,30 @@ _HOMES = {
     "Revise": "tts_sim.strategies.revise",
     "Sample": "tts_sim.strategies.sample",
     "ScoreMissing": "tts_sim.errors",
+    "SplitCandidates": "tts_sim.best_split",
     "Strategy": "tts_sim.spec",
     "TtsSimError": "tts_sim.errors",
     "Weighted": "tts_sim.selections",
     "best_of_n": "tts_sim.exact.best_of_n",
+    "best_split": "tts_sim.best_split",
+    "break_even": "tts_sim.exchange_tables",
+    "break_even_ratio": "tts_sim.exchange",
     "calibration": "tts_sim.verifier_quality",
     "combine": "tts_sim.outcomes",
     "compare": "tts_sim.compare",
     "compare_all": "tts_sim.compare",
     "demand": "tts_sim.demand",
+    "exchange_table": "tts_sim.exchange_tables",
+    "exchange_totals": "tts_sim.exchange",
+    "finetuning_share": "tts_sim.exchange",
+    "greedy_outcomes": "tts_sim.greedy",
     "load_forest": "tts_sim.load",
     "majority": "tts_sim.exact.majority",
+    "model_pair": "tts_sim.model_pairs",
     "model_sizes": "tts_sim.costs",
+    "multiplier": "tts_sim.exchange",
     "open_cache": "cache",
+    "pair_terms": "tts_sim.model_pairs",
     "paired_difference": "tts_sim.paired",
     "parse_strategy": "tts_sim.spec",
     "parse_verifier": "tts_sim.verifiers",

@@ -42,7 +42,7 @@ COLUMNS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Candidates:
+class SplitCandidates:
     """Strategies of one model, as `best_split` weighs them.
 
     `lines`: outcomes, or a frame of question_id, budget, accuracy, cost. `size`: parameters over those of the small
@@ -80,7 +80,7 @@ class Candidates:
 
 
 def best_split(
-    models: Sequence[Candidates],
+    models: Sequence[SplitCandidates],
     *,
     ratio: float,
     totals: Sequence[float],
@@ -136,7 +136,7 @@ def best_split(
 
 @dataclass(frozen=True, eq=False)
 class _Point:
-    model: Candidates
+    model: SplitCandidates
     line: Line
     column: int
     accuracy: Float64s  # (questions,)
