@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from cache import open_cache as open_cache
     from cache import sample_path as sample_path
     from tts_sim.agreement import agreement as agreement
+    from tts_sim.best_split import SplitCandidates as SplitCandidates
+    from tts_sim.best_split import best_split as best_split
     from tts_sim.bins import Bins as Bins
     from tts_sim.bins import fit_bins as fit_bins
     from tts_sim.compare import compare as compare
@@ -36,8 +38,18 @@ if TYPE_CHECKING:
     from tts_sim.exact.best_of_n import best_of_n as best_of_n
     from tts_sim.exact.majority import majority as majority
     from tts_sim.exact.pass_at_k import pass_at_k as pass_at_k
+    from tts_sim.exchange import ExchangeTerms as ExchangeTerms
+    from tts_sim.exchange import break_even_ratio as break_even_ratio
+    from tts_sim.exchange import exchange_totals as exchange_totals
+    from tts_sim.exchange import finetuning_share as finetuning_share
+    from tts_sim.exchange import multiplier as multiplier
+    from tts_sim.exchange_tables import break_even as break_even
+    from tts_sim.exchange_tables import exchange_table as exchange_table
     from tts_sim.forest import Forest as Forest
+    from tts_sim.greedy import greedy_outcomes as greedy_outcomes
     from tts_sim.load import load_forest as load_forest
+    from tts_sim.model_pairs import model_pair as model_pair
+    from tts_sim.model_pairs import pair_terms as pair_terms
     from tts_sim.outcomes import Outcomes as Outcomes
     from tts_sim.outcomes import combine as combine
     from tts_sim.paired import paired_difference as paired_difference
@@ -78,6 +90,7 @@ _HOMES = {
     "CacheTooNew": "tts_sim.errors",
     "Choice": "tts_sim.policy_file",
     "Dvts": "tts_sim.strategies.dvts",
+    "ExchangeTerms": "tts_sim.exchange",
     "Forest": "tts_sim.forest",
     "ImportFailed": "tts_sim.errors",
     "Ledger": "tts_sim.costs",
@@ -93,12 +106,16 @@ _HOMES = {
     "Revise": "tts_sim.strategies.revise",
     "Sample": "tts_sim.strategies.sample",
     "ScoreMissing": "tts_sim.errors",
+    "SplitCandidates": "tts_sim.best_split",
     "Strategy": "tts_sim.spec",
     "TtsSimError": "tts_sim.errors",
     "Weighted": "tts_sim.selections",
     "agreement": "tts_sim.agreement",
     "apply_policy": "tts_sim.policy_apply",
     "best_of_n": "tts_sim.exact.best_of_n",
+    "best_split": "tts_sim.best_split",
+    "break_even": "tts_sim.exchange_tables",
+    "break_even_ratio": "tts_sim.exchange",
     "calibration": "tts_sim.verifier_quality",
     "combine": "tts_sim.outcomes",
     "compare": "tts_sim.compare",
@@ -106,11 +123,18 @@ _HOMES = {
     "demand": "tts_sim.demand",
     "fit_bins": "tts_sim.bins",
     "fit_policy": "tts_sim.policy",
+    "exchange_table": "tts_sim.exchange_tables",
+    "exchange_totals": "tts_sim.exchange",
+    "finetuning_share": "tts_sim.exchange",
+    "greedy_outcomes": "tts_sim.greedy",
     "load_forest": "tts_sim.load",
     "load_policy": "tts_sim.policy_file",
     "majority": "tts_sim.exact.majority",
+    "model_pair": "tts_sim.model_pairs",
     "model_sizes": "tts_sim.costs",
+    "multiplier": "tts_sim.exchange",
     "open_cache": "cache",
+    "pair_terms": "tts_sim.model_pairs",
     "paired_difference": "tts_sim.paired",
     "parse_strategy": "tts_sim.spec",
     "parse_verifier": "tts_sim.verifiers",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,7 @@ def forests_of(
 
 @dataclass(frozen=True)
 class Asked:
-    """What the options of a replaying command ask for."""
+    """What the options of a replaying command ask for; no budgets: those that the cache supports."""
 
     strategies: Sequence[Strategy]
     budgets: Sequence[int]
@@ -86,19 +87,31 @@ def outcomes_of(cache: Cache, asked: Asked) -> Outcomes:
 
     Budgets that a strategy cannot spend are named on stderr. Raises ValueError if a strategy can spend none of them.
     """
-    from tts_sim.cli.options import note
-    from tts_sim.costs import PREFILL, Ledger, model_sizes, priced
-    from tts_sim.errors import CacheExhausted
-    from tts_sim.outcomes import combine
-    from tts_sim.replay import METHODS, checked_choice, replay
+    check_options(asked)
+    announce_compilation(asked.strategies)
+    return replayed(cache, asked, forests_of(cache, asked.strategies, asked.run))
+
+
+def check_options(asked: Asked) -> None:
+    """Raises ValueError for a choice that there is not."""
+    from tts_sim.costs import PREFILL
+    from tts_sim.replay import METHODS, checked_choice
     from tts_sim.strategies.plan import ON_EXHAUSTED
-    from tts_sim.verifiers import rounds, side_by_side
 
     checked_choice("--method", asked.method, METHODS)
     checked_choice("--on-exhausted", asked.on_exhausted, ON_EXHAUSTED)
     checked_choice("--prefill", asked.prefill, PREFILL)
-    announce_compilation(asked.strategies)
-    parts = forests_of(cache, asked.strategies, asked.run)
+
+
+def replayed(cache: Cache, asked: Asked, parts: Sequence[tuple[Forest, list[Strategy]]]) -> Outcomes:
+    """`outcomes_of` on runs that are loaded already, each with its strategies."""
+    from tts_sim.cli.options import note
+    from tts_sim.costs import Ledger, model_sizes, priced
+    from tts_sim.errors import CacheExhausted
+    from tts_sim.outcomes import combine
+    from tts_sim.replay import replay
+    from tts_sim.verifiers import rounds, side_by_side
+
     for forest, _ in parts:
         if not forest.num_questions:
             raise CacheExhausted(f"run {forest.run_id!r} holds no generation yet. Record with `tts-sim generate`.")
@@ -113,7 +126,7 @@ def outcomes_of(cache: Cache, asked: Asked) -> Outcomes:
             side_by_side([forest for forest, _ in parts], asked.verifiers, seed=asked.seed), parts, strict=True
         )
         for judge, members in rounds(wanted, names)
-        for budgets, group in fitting(members, asked.budgets)
+        for budgets, group in (fitting(members, asked.budgets) if asked.budgets else supported(forest, members))
     ]  # fmt: skip
     ledger = Ledger(asked.prefill, asked.rescore, asked.prompt_tokens)  # type: ignore[arg-type]
     return priced(combine(outcomes), model_sizes(cache), ledger)
@@ -140,4 +153,27 @@ def fitting(strategies: Sequence[Strategy], budgets: Sequence[int]) -> list[tupl
             listed = ", ".join(map(str, refused))
             note(f"{strategy}: left out at {listed} ({next(iter(refused.values())).partition(': ')[2].rstrip('.')}).")
         groups.setdefault(tuple(budget for budget in budgets if budget not in refused), []).append(strategy)
+    return list(groups.items())
+
+
+def supported(forest: Forest, strategies: Sequence[Strategy]) -> list[tuple[tuple[int, ...], list[Strategy]]]:
+    """The strategies by the budgets that the cache holds for them: those that a tree search was recorded for, and for
+    the rest the powers of two up to the smallest pool.
+    """
+    demand = forest.recorded.get("demand")
+    noted = demand.get("budgets") if isinstance(demand, dict) else None
+    most = int(forest.root_pools().min())
+    groups: dict[tuple[int, ...], list[Strategy]] = {}
+    for strategy in strategies:
+        budgets = [2**exponent for exponent in range(most.bit_length())]
+        if strategy.search.grows_trees and isinstance(noted, list):
+            budgets = sorted(noted)
+        spendable = []
+        for budget in budgets:
+            with suppress(ValueError):
+                strategy.search.check_budget(budget)
+                spendable.append(budget)
+        if not spendable:
+            raise ValueError(f"{strategy}: none of the budgets {', '.join(map(str, budgets))} suits it; give --budget.")
+        groups.setdefault(tuple(spendable), []).append(strategy)
     return list(groups.items())
