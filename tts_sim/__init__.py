@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tts_sim.costs import model_sizes as model_sizes
     from tts_sim.costs import priced as priced
     from tts_sim.demand import demand as demand
+    from tts_sim.efficiency import Efficiency as Efficiency
+    from tts_sim.efficiency import efficiency as efficiency
     from tts_sim.errors import CacheExhausted as CacheExhausted
     from tts_sim.errors import CacheInvalid as CacheInvalid
     from tts_sim.errors import CacheLocked as CacheLocked
@@ -77,6 +79,7 @@ _HOMES = {
     "CacheMissing": "tts_sim.errors",
     "CacheTooNew": "tts_sim.errors",
     "Dvts": "tts_sim.strategies.dvts",
+    "Efficiency": "tts_sim.efficiency",
     "ExchangeTerms": "tts_sim.exchange",
     "Forest": "tts_sim.forest",
     "ImportFailed": "tts_sim.errors",
@@ -103,6 +106,7 @@ _HOMES = {
     "compare": "tts_sim.compare",
     "compare_all": "tts_sim.compare",
     "demand": "tts_sim.demand",
+    "efficiency": "tts_sim.efficiency",
     "exchange_table": "tts_sim.exchange_tables",
     "exchange_totals": "tts_sim.exchange",
     "finetuning_share": "tts_sim.exchange",
