@@ -11,6 +11,7 @@ import tts_sim
 
 ROOT = Path(tts_sim.__file__).parent
 NAMES = """
+<<<<<<< HEAD
     Adaptive Beam Best Bins CacheExhausted CacheInvalid CacheLocked CacheMissing CacheTooNew Choice Dvts ExchangeTerms
     Forest ImportFailed Ledger Lookahead Majority Oracle Outcomes Policy PolicyInvalid PolicyTooNew QueryRefused Rebase
     Revise Sample ScoreMissing SplitCandidates Strategy TtsSimError Weighted agreement apply_policy best_of_n
@@ -18,6 +19,14 @@ NAMES = """
     exchange_totals finetuning_share fit_bins fit_policy greedy_outcomes load_forest load_policy majority model_pair
     model_sizes multiplier open_cache pair_terms paired_difference parse_strategy parse_verifier pass_at_k
     policy_curves priced replay sample_path verifier_quality with_verifiers
+=======
+    Adaptive Beam Best CacheExhausted CacheInvalid CacheLocked CacheMissing CacheTooNew Dvts Efficiency
+    ExchangeTerms Forest ImportFailed Ledger Lookahead Majority Oracle Outcomes QueryRefused Rebase Revise Sample
+    ScoreMissing SplitCandidates Strategy TtsSimError Weighted best_of_n best_split break_even break_even_ratio
+    calibration combine compare compare_all demand efficiency exchange_table exchange_totals finetuning_share
+    greedy_outcomes load_forest majority model_pair model_sizes multiplier open_cache pair_terms paired_difference
+    parse_strategy parse_verifier pass_at_k priced replay sample_path verifier_quality with_verifiers
+>>>>>>> help-exchange
 """
 
 

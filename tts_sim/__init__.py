@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tts_sim.costs import model_sizes as model_sizes
     from tts_sim.costs import priced as priced
     from tts_sim.demand import demand as demand
+    from tts_sim.efficiency import Efficiency as Efficiency
+    from tts_sim.efficiency import efficiency as efficiency
     from tts_sim.errors import CacheExhausted as CacheExhausted
     from tts_sim.errors import CacheInvalid as CacheInvalid
     from tts_sim.errors import CacheLocked as CacheLocked
@@ -90,6 +92,7 @@ _HOMES = {
     "CacheTooNew": "tts_sim.errors",
     "Choice": "tts_sim.policy_file",
     "Dvts": "tts_sim.strategies.dvts",
+    "Efficiency": "tts_sim.efficiency",
     "ExchangeTerms": "tts_sim.exchange",
     "Forest": "tts_sim.forest",
     "ImportFailed": "tts_sim.errors",
@@ -121,6 +124,7 @@ _HOMES = {
     "compare": "tts_sim.compare",
     "compare_all": "tts_sim.compare",
     "demand": "tts_sim.demand",
+    "efficiency": "tts_sim.efficiency",
     "fit_bins": "tts_sim.bins",
     "fit_policy": "tts_sim.policy",
     "exchange_table": "tts_sim.exchange_tables",
