@@ -1,0 +1,123 @@
+"""What the claims are judged from: replays of one cache, each made once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import polars as pl
+
+from cache import Cache
+from tts_sim.budgets import powers_of_two
+from tts_sim.compare import compare
+from tts_sim.difficulty import difficulty_levels
+from tts_sim.forest import Forest
+from tts_sim.load import load_forest
+from tts_sim.outcomes import Outcomes, combine
+from tts_sim.policy import FittedPolicy, fit_policy
+from tts_sim.replay import replay
+from tts_sim.roles import Apart, replay_apart
+from tts_sim.spec import parse_strategy
+from tts_sim.verifiers import with_verifiers
+
+WEIGHTED, MAJORITY = "sample+weighted", "sample+majority"
+BEAM, SQRT_BEAM, LOOKAHEAD = "beam(width=4)+weighted", "beam(width=sqrt)+weighted", "lookahead(width=4)+weighted"
+NUM_BINS = 5
+
+
+class Material:
+    """A cache with the replays that claims share; what it does not hold is None, and its claims are left out."""
+
+    def __init__(self, cache: Cache, *, seed: int = 0) -> None:
+        self.cache = cache
+        self.seed = seed
+        self._replays: dict[tuple[str, str | None, tuple[int, ...]], Outcomes] = {}
+
+    @cached_property
+    def steps(self) -> Forest | None:
+        """The first run of steps."""
+        return self._first("steps")
+
+    @cached_property
+    def revisions(self) -> Forest | None:
+        """The first run of revisions."""
+        return self._first("revisions")
+
+    @cached_property
+    def tree_budgets(self) -> list[int]:
+        """Budgets for which the cache was filled with trees; empty where it was not."""
+        noted = self.steps.recorded.get("demand", {}).get("budgets", []) if self.steps is not None else []
+        return sorted(noted)
+
+    def sample_budgets(self, forest: Forest) -> list[int]:
+        """Powers of two up to half of the pool, so that the noise of the cache can be told from that of questions."""
+        return powers_of_two(1, int(forest.root_pools().min()) // 2)
+
+    def outcomes(
+        self, forest: Forest, specs: Sequence[str], budgets: Sequence[int], verifier: str | None = None
+    ) -> Outcomes:
+        """Outcomes of the strategies, replayed once."""
+        parts = []
+        for spec in specs:
+            key = (spec, verifier, tuple(budgets))
+            if key not in self._replays:
+                judged = forest if verifier is None else with_verifiers(forest, [verifier], seed=self.seed)
+                self._replays[key] = replay(judged, [spec], budgets, verifier=verifier, seed=self.seed)
+            parts.append(self._replays[key])
+        return combine(parts)
+
+    def difference(self, forest: Forest, first: str, second: str, budgets: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """The rows of `compare` by budget."""
+        rows = compare(self.outcomes(forest, [first, second], budgets), name(first), name(second), seed=self.seed)
+        return {row["budget"]: row for row in rows.to_dicts()}
+
+    @cached_property
+    def levels(self) -> dict[str, int]:
+        """Difficulty of each question, 1 (easiest) to 5, by samples that evaluate nothing."""
+        return difficulty_levels(self.apart.oracle)
+
+    @cached_property
+    def predicted_levels(self) -> dict[str, int] | None:
+        """The same as the verifier sees it."""
+        return None if self.apart.predicted is None else difficulty_levels(self.apart.predicted)
+
+    @cached_property
+    def apart(self) -> Apart:
+        """Best-of-N weighted and beam search on the draws that do not estimate difficulty."""
+        assert self.steps is not None
+        budgets: dict[str, list[int]] = {}
+        if self.tree_budgets:
+            budgets = {str(parse_strategy(BEAM)): self.tree_budgets}
+        most = int(self.steps.root_pools().min()) // 2
+        budgets[WEIGHTED] = powers_of_two(1, most)
+        return replay_apart(self.steps, list(budgets), budgets, seed=self.seed)
+
+    def search_policy(self, kind: str) -> FittedPolicy:
+        """The compute-optimal choice between best-of-N weighted and beam search, at the budgets of the trees."""
+        if kind not in self._policies:
+            difficulty = self.apart.oracle if kind == "oracle" else self.apart.predicted
+            assert difficulty is not None
+            self._policies[kind] = fit_policy(
+                self.apart.outcomes, difficulty, self.tree_budgets, num_bins=NUM_BINS, seed=self.seed, kind=kind
+            )
+        return self._policies[kind]
+
+    @cached_property
+    def _policies(self) -> dict[str, FittedPolicy]:
+        return {}
+
+    def _first(self, kind: str) -> Forest | None:
+        held = self.cache.frame("SELECT count(*) FROM runs WHERE kind = $kind", {"kind": kind}).item()
+        return load_forest(self.cache, kind=kind) if held else None
+
+
+def name(spec: str) -> str:
+    """The strategy as outcomes write it."""
+    return str(parse_strategy(spec))
+
+
+def of_level(outcomes: Outcomes, levels: Mapping[str, int], level: int) -> Outcomes:
+    """The outcomes of the questions of one level."""
+    members = [question for question, its in levels.items() if its == level]
+    return Outcomes(outcomes.frame.filter(pl.col("question_id").is_in(members)), outcomes.groups)
