@@ -274,6 +274,7 @@ def test_applied_to_other_outcomes() -> None:
         ({"unit": "joules"}, "unit 'joules': expected one of generations, tokens, flops, critical_tokens"),
         ({"unit": "flops"}, "unit 'flops': unknown for these strategies; enter models.num_params"),
         ({"seed": -1}, "seed -1"),
+        ({"bootstrap": -1}, "bootstrap -1: expected 0, or a number of resamples from 2"),
     ],
 )
 def test_bad_settings(change: dict[str, Any], message: str) -> None:

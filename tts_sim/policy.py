@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from cache.version import tool_version
 from tts_sim.arms import Arms, arms_of
 from tts_sim.arrays import Int64s
 from tts_sim.bins import Bins, Rule
@@ -103,11 +104,16 @@ def fit_policy(
     Source: statistics §4; Snell et al. 2024 (arXiv:2408.03314) §3.2, two folds there.
     """
     checked_seed(seed)
+    if isinstance(bootstrap, bool) or not isinstance(bootstrap, int) or bootstrap < 0 or bootstrap == 1:
+        raise ValueError(f"bootstrap {bootstrap!r}: expected 0, or a number of resamples from 2.")
     rules = Rules(
         tuple(sorted({_plain(budget) for budget in budgets})), bins, num_bins, rule, thresholds, n_min, one_se, sizes
     )
     known = {question: value for question, value in difficulty.items() if value is not None}
     arms = arms_of(outcomes, unit, known)
+    bounds = [strategy for strategy in arms.strategies if strategy.endswith("+oracle")]
+    if bounds:
+        raise ValueError(f"strategy {bounds[0]!r} knows the answer: a bound, not a choice. Leave it out.")
     values = np.array([known[question] for question in arms.question_ids], np.float64)
     whole = rules.bins_for(values)
     levels = whole.levels(values)
@@ -131,7 +137,7 @@ def fit_policy(
     fit = {
         "num_questions": len(values), "left_out": outcomes.frame["question_id"].n_unique() - len(values),
         "folds": int(splits_of.max()) + 1, "splits": len(splits_of), "n_min": n_min, "one_se": one_se,
-        "sizes": sizes, "seed": seed,
+        "sizes": sizes, "seed": seed, "tool_version": tool_version(),
     }  # fmt: skip
     policy = Policy(
         unit=arms.unit,

@@ -14,6 +14,7 @@ from tts_sim.cli.demand import demand
 from tts_sim.cli.demo import demo
 from tts_sim.cli.import_ import import_
 from tts_sim.cli.info import info
+from tts_sim.cli.policy import app as policy
 from tts_sim.cli.replay import replay
 from tts_sim.cli.sql import sql
 from tts_sim.cli.verifiers import verifiers
@@ -35,6 +36,7 @@ app.command()(replay)
 app.command()(compare)
 app.command()(demand)
 app.command()(verifiers)
+app.add_typer(policy, name="policy")
 app.add_typer(generate, name="generate")
 
 
