@@ -26,6 +26,7 @@ from tts_sim.policy_tables import (
     NAIVE,
     choices_table,
     curves_table,
+    folds_table,
     gains_table,
     heldout_table,
     picks_table,
@@ -48,7 +49,9 @@ class FittedPolicy:
              few questions: chosen over all levels), `agreed` (share of training sets that chose the same)
     gains    one row per (baseline, budget): `difference` of the cross-fitted policy to the baseline, paired by question
     heldout  one row per (question, budget): `level`, `accuracy`, `cost`, cross-fitted, means over the splits
-    picks    one row per (split, fold, level, budget): what was chosen without that fold: `strategy`, `generations`
+    picks    one row per (split, fold, level, budget): what was chosen without that fold: `strategy`, `generations`;
+             levels are those of the training folds' bins
+    folds    one row per (split, question): the `fold` that holds it out
     """
 
     policy: Policy
@@ -57,6 +60,7 @@ class FittedPolicy:
     gains: pl.DataFrame
     heldout: pl.DataFrame
     picks: pl.DataFrame
+    folds: pl.DataFrame
     left_out: int  # questions that a strategy lacks, or whose difficulty is unknown
 
     @property
@@ -156,6 +160,7 @@ def fit_policy(
         gains=gains_table(lines, rules),
         heldout=heldout_table(arms, crossfitted, levels, rules),
         picks=picks_table(arms, held_out.picks, rules),
+        folds=folds_table(arms, splits_of),
         left_out=int(fit["left_out"]),
     )
 
