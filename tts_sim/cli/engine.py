@@ -88,8 +88,7 @@ def outcomes_of(cache: Cache, asked: Asked) -> Outcomes:
     Budgets that a strategy cannot spend are named on stderr. Raises ValueError if a strategy can spend none of them.
     """
     check_options(asked)
-    announce_compilation(asked.strategies)
-    return replayed(cache, asked, forests_of(cache, asked.strategies, asked.run))
+    return replayed(cache, asked, runs_of(cache, asked))
 
 
 def check_options(asked: Asked) -> None:
@@ -105,18 +104,11 @@ def check_options(asked: Asked) -> None:
 
 def replayed(cache: Cache, asked: Asked, parts: Sequence[tuple[Forest, list[Strategy]]]) -> Outcomes:
     """`outcomes_of` on runs that are loaded already, each with its strategies."""
-    from tts_sim.cli.options import note
     from tts_sim.costs import Ledger, model_sizes, priced
-    from tts_sim.errors import CacheExhausted
     from tts_sim.outcomes import combine
     from tts_sim.replay import replay
     from tts_sim.verifiers import rounds, side_by_side
 
-    for forest, _ in parts:
-        if not forest.num_questions:
-            raise CacheExhausted(f"run {forest.run_id!r} holds no generation yet. Record with `tts-sim generate`.")
-        if not forest.exchangeable:
-            note(f"run {forest.run_id!r}: its siblings are not i.i.d. (exchangeable is false): no figure is unbiased.")
     outcomes = [
         replay(
             forest, group, budgets, verifier=judge, trials=asked.trials, seed=asked.seed,
@@ -130,6 +122,33 @@ def replayed(cache: Cache, asked: Asked, parts: Sequence[tuple[Forest, list[Stra
     ]  # fmt: skip
     ledger = Ledger(asked.prefill, asked.rescore, asked.prompt_tokens)  # type: ignore[arg-type]
     return priced(combine(outcomes), model_sizes(cache), ledger)
+
+
+def runs_of(cache: Cache, asked: Asked) -> list[tuple[Forest, list[Strategy]]]:
+    """`forests_of`, ready to be replayed: kernels announced, empty runs refused, biased ones named on stderr."""
+    from tts_sim.cli.options import note
+    from tts_sim.errors import CacheExhausted
+
+    announce_compilation(asked.strategies)
+    parts = forests_of(cache, asked.strategies, asked.run)
+    for forest, _ in parts:
+        if not forest.num_questions:
+            raise CacheExhausted(f"run {forest.run_id!r} holds no generation yet. Record with `tts-sim generate`.")
+        if not forest.exchangeable:
+            note(f"run {forest.run_id!r}: its siblings are not i.i.d. (exchangeable is false): no figure is unbiased.")
+    return parts
+
+
+def powers_for(strategy: Strategy, most: int) -> list[int]:
+    """The powers of two up to `most` that the strategy can spend."""
+    budgets = []
+    for exponent in range(max(1, most).bit_length()):
+        try:
+            strategy.search.check_budget(2**exponent)
+        except ValueError:
+            continue
+        budgets.append(2**exponent)
+    return budgets or [1]
 
 
 def fitting(strategies: Sequence[Strategy], budgets: Sequence[int]) -> list[tuple[tuple[int, ...], list[Strategy]]]:
