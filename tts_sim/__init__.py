@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tts_sim.exact.best_of_n import best_of_n as best_of_n
     from tts_sim.exact.majority import majority as majority
     from tts_sim.exact.pass_at_k import pass_at_k as pass_at_k
+    from tts_sim.extrapolation.extrapolate import extrapolate as extrapolate
     from tts_sim.forest import Forest as Forest
     from tts_sim.load import load_forest as load_forest
     from tts_sim.outcomes import Outcomes as Outcomes
@@ -86,6 +87,7 @@ _HOMES = {
     "compare": "tts_sim.compare",
     "compare_all": "tts_sim.compare",
     "demand": "tts_sim.demand",
+    "extrapolate": "tts_sim.extrapolation.extrapolate",
     "load_forest": "tts_sim.load",
     "majority": "tts_sim.exact.majority",
     "model_sizes": "tts_sim.costs",

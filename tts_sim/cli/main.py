@@ -12,6 +12,7 @@ from tts_sim.cli.check import check
 from tts_sim.cli.compare import compare
 from tts_sim.cli.demand import demand
 from tts_sim.cli.demo import demo
+from tts_sim.cli.extrapolate import extrapolate
 from tts_sim.cli.import_ import import_
 from tts_sim.cli.info import info
 from tts_sim.cli.replay import replay
@@ -34,6 +35,7 @@ app.command("import")(import_)
 app.command()(replay)
 app.command()(compare)
 app.command()(demand)
+app.command()(extrapolate)
 app.command()(verifiers)
 app.add_typer(generate, name="generate")
 
