@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from tts_sim.exchange import multiplier as multiplier
     from tts_sim.exchange_tables import break_even as break_even
     from tts_sim.exchange_tables import exchange_table as exchange_table
+    from tts_sim.extrapolation.extrapolate import extrapolate as extrapolate
     from tts_sim.forest import Forest as Forest
     from tts_sim.greedy import greedy_outcomes as greedy_outcomes
     from tts_sim.load import load_forest as load_forest
@@ -125,11 +126,12 @@ _HOMES = {
     "compare_all": "tts_sim.compare",
     "demand": "tts_sim.demand",
     "efficiency": "tts_sim.efficiency",
-    "fit_bins": "tts_sim.bins",
-    "fit_policy": "tts_sim.policy",
     "exchange_table": "tts_sim.exchange_tables",
     "exchange_totals": "tts_sim.exchange",
+    "extrapolate": "tts_sim.extrapolation.extrapolate",
     "finetuning_share": "tts_sim.exchange",
+    "fit_bins": "tts_sim.bins",
+    "fit_policy": "tts_sim.policy",
     "greedy_outcomes": "tts_sim.greedy",
     "load_forest": "tts_sim.load",
     "load_policy": "tts_sim.policy_file",

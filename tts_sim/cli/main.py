@@ -13,6 +13,7 @@ from tts_sim.cli.compare import compare
 from tts_sim.cli.demand import demand
 from tts_sim.cli.demo import demo
 from tts_sim.cli.exchange import exchange
+from tts_sim.cli.extrapolate import extrapolate
 from tts_sim.cli.import_ import import_
 from tts_sim.cli.info import info
 from tts_sim.cli.policy import app as policy
@@ -37,6 +38,7 @@ app.command()(replay)
 app.command()(compare)
 app.command()(demand)
 app.command()(exchange)
+app.command()(extrapolate)
 app.command()(verifiers)
 app.add_typer(policy, name="policy")
 app.add_typer(generate, name="generate")
