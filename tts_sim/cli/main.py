@@ -16,6 +16,7 @@ from tts_sim.cli.exchange import exchange
 from tts_sim.cli.import_ import import_
 from tts_sim.cli.info import info
 from tts_sim.cli.replay import replay
+from tts_sim.cli.report import report
 from tts_sim.cli.sql import sql
 from tts_sim.cli.verifiers import verifiers
 
@@ -37,6 +38,7 @@ app.command()(compare)
 app.command()(demand)
 app.command()(exchange)
 app.command()(verifiers)
+app.command()(report)
 app.add_typer(generate, name="generate")
 
 
