@@ -18,6 +18,7 @@ from tts_sim.cli.import_ import import_
 from tts_sim.cli.info import info
 from tts_sim.cli.policy import app as policy
 from tts_sim.cli.replay import replay
+from tts_sim.cli.report import report
 from tts_sim.cli.sql import sql
 from tts_sim.cli.verifiers import verifiers
 
@@ -41,6 +42,7 @@ app.command()(exchange)
 app.command()(extrapolate)
 app.command()(verifiers)
 app.add_typer(policy, name="policy")
+app.command()(report)
 app.add_typer(generate, name="generate")
 
 
