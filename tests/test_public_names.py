@@ -13,10 +13,11 @@ ROOT = Path(tts_sim.__file__).parent
 NAMES = """
     Adaptive Beam Best CacheExhausted CacheInvalid CacheLocked CacheMissing CacheTooNew Dvts Efficiency
     ExchangeTerms Forest ImportFailed Ledger Lookahead Majority Oracle Outcomes QueryRefused Rebase Revise Sample
-    ScoreMissing SplitCandidates Strategy TtsSimError Weighted best_of_n best_split break_even break_even_ratio
-    calibration combine compare compare_all demand efficiency exchange_table exchange_totals finetuning_share
-    greedy_outcomes load_forest majority model_pair model_sizes multiplier open_cache pair_terms paired_difference
-    parse_strategy parse_verifier pass_at_k priced replay sample_path verifier_quality with_verifiers
+    ScoreMissing SplitCandidates Strategy TtsSimError Weighted allocate allocate_outcomes best_of_n best_split
+    break_even break_even_ratio calibration combine compare compare_all demand efficiency exchange_table
+    exchange_totals finetuning_share greedy_outcomes load_forest majority model_pair model_sizes multiplier
+    open_cache pair_terms paired_difference parse_strategy parse_verifier pass_at_k priced replay sample_path
+    verifier_quality with_verifiers
 """
 
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cache import open_cache as open_cache
     from cache import sample_path as sample_path
+    from tts_sim.allocated import allocate_outcomes as allocate_outcomes
+    from tts_sim.allocation import allocate as allocate
     from tts_sim.best_split import SplitCandidates as SplitCandidates
     from tts_sim.best_split import best_split as best_split
     from tts_sim.compare import compare as compare
@@ -97,6 +99,8 @@ _HOMES = {
     "Strategy": "tts_sim.spec",
     "TtsSimError": "tts_sim.errors",
     "Weighted": "tts_sim.selections",
+    "allocate": "tts_sim.allocation",
+    "allocate_outcomes": "tts_sim.allocated",
     "best_of_n": "tts_sim.exact.best_of_n",
     "best_split": "tts_sim.best_split",
     "break_even": "tts_sim.exchange_tables",
