@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from cache import open_cache as open_cache
     from cache import sample_path as sample_path
     from tts_sim.agreement import agreement as agreement
+    from tts_sim.allocated import allocate_outcomes as allocate_outcomes
+    from tts_sim.allocation import allocate as allocate
     from tts_sim.best_split import SplitCandidates as SplitCandidates
     from tts_sim.best_split import best_split as best_split
     from tts_sim.bins import Bins as Bins
@@ -115,6 +117,8 @@ _HOMES = {
     "TtsSimError": "tts_sim.errors",
     "Weighted": "tts_sim.selections",
     "agreement": "tts_sim.agreement",
+    "allocate": "tts_sim.allocation",
+    "allocate_outcomes": "tts_sim.allocated",
     "apply_policy": "tts_sim.policy_apply",
     "best_of_n": "tts_sim.exact.best_of_n",
     "best_split": "tts_sim.best_split",
