@@ -11,32 +11,14 @@ import tts_sim
 
 ROOT = Path(tts_sim.__file__).parent
 NAMES = """
-    Adaptive Beam Best Bins CacheExhausted CacheInvalid CacheLocked CacheMissing CacheTooNew Choice Dvts ExchangeTerms
-    Adaptive Beam Best CacheExhausted CacheInvalid CacheLocked CacheMissing CacheTooNew Dvts Efficiency
-    ExchangeTerms Forest ImportFailed Ledger Lookahead Majority Oracle Outcomes QueryRefused Rebase Revise Sample
-    Adaptive Beam Best CacheExhausted CacheInvalid CacheLocked CacheMissing CacheTooNew Dvts Forest ImportFailed Ledger
-    Forest ImportFailed Ledger Lookahead Majority Oracle Outcomes Policy PolicyInvalid PolicyTooNew QueryRefused Rebase
-    Lookahead Majority Oracle Outcomes QueryRefused Rebase Revise Sample ScoreMissing Strategy TtsSimError Weighted
-    Revise Sample ScoreMissing SplitCandidates Strategy TtsSimError Weighted agreement apply_policy best_of_n
-    ScoreMissing SplitCandidates Strategy TtsSimError Weighted best_of_n best_split break_even break_even_ratio
-    best_of_n calibration combine compare
-    best_split break_even break_even_ratio calibration combine compare compare_all demand exchange_table
-    calibration combine compare compare_all demand efficiency exchange_table exchange_totals finetuning_share
-    compare_all demand extrapolate load_forest majority model_sizes open_cache paired_difference parse_strategy
-    exchange_totals finetuning_share fit_bins fit_policy greedy_outcomes load_forest load_policy majority model_pair
-    greedy_outcomes load_forest majority model_pair model_sizes multiplier open_cache pair_terms paired_difference
-    model_sizes multiplier open_cache pair_terms paired_difference parse_strategy parse_verifier pass_at_k
-    parse_strategy parse_verifier pass_at_k priced replay sample_path verifier_quality with_verifiers
-    parse_verifier pass_at_k priced replay sample_path verifier_quality with_verifiers
-    policy_curves priced replay sample_path verifier_quality with_verifiers
-<<<<<<< HEAD
-=======
-    ScoreMissing SplitCandidates Strategy TtsSimError Weighted allocate allocate_outcomes best_of_n best_split
-    break_even break_even_ratio calibration combine compare compare_all demand efficiency exchange_table
-    exchange_totals finetuning_share greedy_outcomes load_forest majority model_pair model_sizes multiplier
-    open_cache pair_terms paired_difference parse_strategy parse_verifier pass_at_k priced replay sample_path
+    Adaptive Beam Best Bins CacheExhausted CacheInvalid CacheLocked CacheMissing CacheTooNew Choice Dvts Efficiency
+    ExchangeTerms Forest ImportFailed Ledger Lookahead Majority Oracle Outcomes Policy PolicyInvalid PolicyTooNew
+    QueryRefused Rebase Revise Sample ScoreMissing SplitCandidates Strategy TtsSimError Weighted agreement allocate
+    allocate_outcomes apply_policy best_of_n best_split break_even break_even_ratio calibration combine compare
+    compare_all demand efficiency exchange_table exchange_totals extrapolate finetuning_share fit_bins fit_policy
+    greedy_outcomes load_forest load_policy majority model_pair model_sizes multiplier open_cache pair_terms
+    paired_difference parse_strategy parse_verifier pass_at_k policy_curves priced replay sample_path
     verifier_quality with_verifiers
->>>>>>> help-exchange
 """
 
 
