@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import polars as pl
 
@@ -221,7 +222,7 @@ def better(fitted: FittedPolicy, baseline: str) -> list[str]:
     return [points(row, f"policy − {baseline}, N = {row['budget']}") for row in rows]
 
 
-def _by_level(material: Material, levels: list[int], budget: int) -> dict[int, dict[str, object]]:
+def _by_level(material: Material, levels: list[int], budget: int) -> dict[int, dict[str, Any]]:
     """Beam search minus best-of-N weighted on the questions of each level."""
     rows = {}
     for level in levels:
