@@ -10,6 +10,7 @@ import typer
 from generate.cli import app as generate
 from tts_sim.cli.allocate import allocate
 from tts_sim.cli.check import check
+from tts_sim.cli.claims import claims
 from tts_sim.cli.compare import compare
 from tts_sim.cli.demand import demand
 from tts_sim.cli.demo import demo
@@ -39,6 +40,7 @@ app.command("import")(import_)
 app.command()(replay)
 app.command()(compare)
 app.command()(demand)
+app.command()(claims)
 app.command()(exchange)
 app.command()(allocate)
 app.command()(extrapolate)
