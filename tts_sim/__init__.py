@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cache import open_cache as open_cache
     from cache import sample_path as sample_path
+    from tts_sim import charts as charts
     from tts_sim.agreement import agreement as agreement
     from tts_sim.best_split import SplitCandidates as SplitCandidates
     from tts_sim.best_split import best_split as best_split
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from tts_sim.exchange_tables import break_even as break_even
     from tts_sim.exchange_tables import exchange_table as exchange_table
     from tts_sim.forest import Forest as Forest
+    from tts_sim.full_report import full_report as full_report
     from tts_sim.greedy import greedy_outcomes as greedy_outcomes
     from tts_sim.load import load_forest as load_forest
     from tts_sim.model_pairs import model_pair as model_pair
@@ -60,6 +62,8 @@ if TYPE_CHECKING:
     from tts_sim.policy_file import Policy as Policy
     from tts_sim.policy_file import load_policy as load_policy
     from tts_sim.replay import replay as replay
+    from tts_sim.report import write_charts as write_charts
+    from tts_sim.report import write_report as write_report
     from tts_sim.selections import Best as Best
     from tts_sim.selections import Majority as Majority
     from tts_sim.selections import Oracle as Oracle
@@ -126,6 +130,7 @@ _HOMES = {
     "exchange_table": "tts_sim.exchange_tables",
     "exchange_totals": "tts_sim.exchange",
     "finetuning_share": "tts_sim.exchange",
+    "full_report": "tts_sim.full_report",
     "greedy_outcomes": "tts_sim.greedy",
     "load_forest": "tts_sim.load",
     "load_policy": "tts_sim.policy_file",
@@ -145,11 +150,15 @@ _HOMES = {
     "sample_path": "cache",
     "verifier_quality": "tts_sim.verifier_quality",
     "with_verifiers": "tts_sim.verifiers",
+    "write_charts": "tts_sim.report",
+    "write_report": "tts_sim.report",
 }
-__all__ = list(_HOMES)
+__all__ = [*_HOMES, "charts"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "charts":
+        return import_module("tts_sim.charts")
     if name not in _HOMES:
         raise AttributeError(f"module 'tts_sim' has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)
@@ -158,7 +167,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(_HOMES)
+    return sorted(__all__)
 
 
 class _Package(ModuleType):
