@@ -202,6 +202,24 @@ def test_folds() -> None:
     assert (split_folds(names, levels, folds=5, splits=7, seed=4) != folds).any()
 
 
+def test_folds_and_picks_say_what_each_question_got() -> None:
+    made, difficulty = random_outcomes(9)
+    bins = Bins("value", (0.3, 0.6))
+    fitted = fit_policy(made, difficulty, [2, 4], seed=0, bins=bins, n_min=5, folds=3, splits=4)
+    levels = pl.DataFrame({"question_id": list(fitted.levels), "level": list(fitted.levels.values())})
+    values = made.frame.select("question_id", "strategy", pl.col("budget").alias("generations"), "accuracy")
+    got = (
+        fitted.folds.join(levels, on="question_id")
+        .join(fitted.picks, on=["split", "fold", "level"])
+        .join(values, on=["question_id", "strategy", "generations"])
+        .group_by("question_id", "budget")
+        .agg(pl.len(), pl.col("accuracy").mean())
+        .sort("question_id", "budget")
+    )
+    assert got["len"].to_list() == [4] * 120
+    assert_frame_equal(got.select("accuracy"), fitted.heldout.sort("question_id", "budget").select("accuracy"))
+
+
 def test_the_bootstrap_of_the_whole_pipeline() -> None:
     made, difficulty = random_outcomes(5, 200)
     fixed: dict[str, Any] = {"seed": 1, "num_bins": 3, "splits": 5}
@@ -274,6 +292,7 @@ def test_applied_to_other_outcomes() -> None:
         ({"unit": "joules"}, "unit 'joules': expected one of generations, tokens, flops, critical_tokens"),
         ({"unit": "flops"}, "unit 'flops': unknown for these strategies; enter models.num_params"),
         ({"seed": -1}, "seed -1"),
+        ({"bootstrap": -1}, "bootstrap -1: expected 0, or a number of resamples from 2"),
     ],
 )
 def test_bad_settings(change: dict[str, Any], message: str) -> None:

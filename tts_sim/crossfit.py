@@ -10,7 +10,7 @@ import numpy as np
 from tts_sim.arms import Arms
 from tts_sim.arrays import Bools, Float64s, Int64s
 from tts_sim.choosing import NOTHING, Rules, choose_arms
-from tts_sim.draws import mix, question_key
+from tts_sim.draws import mixed, question_key
 
 
 class HeldOut(NamedTuple):
@@ -93,11 +93,10 @@ def split_folds(question_ids: Sequence[str], levels: Int64s, *, folds: int, spli
         raise ValueError(f"folds {folds}: expected from 2 to the number of questions ({len(question_ids)}).")
     if splits < 1:
         raise ValueError(f"splits {splits}: expected a whole number from 1.")
-    keys = [mix(seed, question_key(question)) for question in question_ids]
+    keys = mixed(np.uint64(seed), np.array([question_key(question) for question in question_ids], np.uint64))
     found = np.empty((splits, len(keys)), np.int64)
     for split in range(splits):
-        chance = np.array([mix(key, split) for key in keys], np.uint64)
-        found[split, np.lexsort((chance, levels))] = np.arange(len(keys)) % folds
+        found[split, np.lexsort((mixed(keys, np.uint64(split)), levels))] = np.arange(len(keys)) % folds
     return found
 
 

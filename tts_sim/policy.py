@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from cache.version import tool_version
 from tts_sim.arms import Arms, arms_of
 from tts_sim.arrays import Int64s
 from tts_sim.bins import Bins, Rule
@@ -25,6 +26,7 @@ from tts_sim.policy_tables import (
     NAIVE,
     choices_table,
     curves_table,
+    folds_table,
     gains_table,
     heldout_table,
     picks_table,
@@ -47,7 +49,9 @@ class FittedPolicy:
              few questions: chosen over all levels), `agreed` (share of training sets that chose the same)
     gains    one row per (baseline, budget): `difference` of the cross-fitted policy to the baseline, paired by question
     heldout  one row per (question, budget): `level`, `accuracy`, `cost`, cross-fitted, means over the splits
-    picks    one row per (split, fold, level, budget): what was chosen without that fold: `strategy`, `generations`
+    picks    one row per (split, fold, level, budget): what was chosen without that fold: `strategy`, `generations`;
+             levels are those of the training folds' bins
+    folds    one row per (split, question): the `fold` that holds it out
     """
 
     policy: Policy
@@ -56,6 +60,7 @@ class FittedPolicy:
     gains: pl.DataFrame
     heldout: pl.DataFrame
     picks: pl.DataFrame
+    folds: pl.DataFrame
     left_out: int  # questions that a strategy lacks, or whose difficulty is unknown
 
     @property
@@ -103,11 +108,16 @@ def fit_policy(
     Source: statistics §4; Snell et al. 2024 (arXiv:2408.03314) §3.2, two folds there.
     """
     checked_seed(seed)
+    if isinstance(bootstrap, bool) or not isinstance(bootstrap, int) or bootstrap < 0 or bootstrap == 1:
+        raise ValueError(f"bootstrap {bootstrap!r}: expected 0, or a number of resamples from 2.")
     rules = Rules(
         tuple(sorted({_plain(budget) for budget in budgets})), bins, num_bins, rule, thresholds, n_min, one_se, sizes
     )
     known = {question: value for question, value in difficulty.items() if value is not None}
     arms = arms_of(outcomes, unit, known)
+    bounds = [strategy for strategy in arms.strategies if strategy.endswith("+oracle")]
+    if bounds:
+        raise ValueError(f"strategy {bounds[0]!r} knows the answer: a bound, not a choice. Leave it out.")
     values = np.array([known[question] for question in arms.question_ids], np.float64)
     whole = rules.bins_for(values)
     levels = whole.levels(values)
@@ -131,7 +141,7 @@ def fit_policy(
     fit = {
         "num_questions": len(values), "left_out": outcomes.frame["question_id"].n_unique() - len(values),
         "folds": int(splits_of.max()) + 1, "splits": len(splits_of), "n_min": n_min, "one_se": one_se,
-        "sizes": sizes, "seed": seed,
+        "sizes": sizes, "seed": seed, "tool_version": tool_version(),
     }  # fmt: skip
     policy = Policy(
         unit=arms.unit,
@@ -150,6 +160,7 @@ def fit_policy(
         gains=gains_table(lines, rules),
         heldout=heldout_table(arms, crossfitted, levels, rules),
         picks=picks_table(arms, held_out.picks, rules),
+        folds=folds_table(arms, splits_of),
         left_out=int(fit["left_out"]),
     )
 

@@ -132,6 +132,16 @@ def picks_table(arms: Arms, picks: Int64s, rules: Rules) -> pl.DataFrame:
     )
 
 
+def folds_table(arms: Arms, folds: Int64s) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "split": np.repeat(np.arange(len(folds)), folds.shape[1]),
+            "question_id": pl.Series(arms.question_ids * len(folds)),
+            "fold": folds.ravel(),
+        }
+    )
+
+
 def _budget_type(rules: Rules) -> Any:
     """Whole budgets are printed as such."""
     return pl.Int64 if all(isinstance(limit, int) for limit in rules.limits) else pl.Float64

@@ -105,18 +105,12 @@ def check_options(asked: Asked) -> None:
 
 def replayed(cache: Cache, asked: Asked, parts: Sequence[tuple[Forest, list[Strategy]]]) -> Outcomes:
     """`outcomes_of` on runs that are loaded already, each with its strategies."""
-    from tts_sim.cli.options import note
     from tts_sim.costs import Ledger, model_sizes, priced
-    from tts_sim.errors import CacheExhausted
     from tts_sim.outcomes import combine
     from tts_sim.replay import replay
     from tts_sim.verifiers import rounds, side_by_side
 
-    for forest, _ in parts:
-        if not forest.num_questions:
-            raise CacheExhausted(f"run {forest.run_id!r} holds no generation yet. Record with `tts-sim generate`.")
-        if not forest.exchangeable:
-            note(f"run {forest.run_id!r}: its siblings are not i.i.d. (exchangeable is false): no figure is unbiased.")
+    _check_runs(parts)
     outcomes = [
         replay(
             forest, group, budgets, verifier=judge, trials=asked.trials, seed=asked.seed,
@@ -130,6 +124,38 @@ def replayed(cache: Cache, asked: Asked, parts: Sequence[tuple[Forest, list[Stra
     ]  # fmt: skip
     ledger = Ledger(asked.prefill, asked.rescore, asked.prompt_tokens)  # type: ignore[arg-type]
     return priced(combine(outcomes), model_sizes(cache), ledger)
+
+
+def runs_of(cache: Cache, asked: Asked) -> list[tuple[Forest, list[Strategy]]]:
+    """`forests_of`, ready to be replayed: kernels announced, empty runs refused, biased ones named on stderr."""
+    announce_compilation(asked.strategies)
+    parts = forests_of(cache, asked.strategies, asked.run)
+    _check_runs(parts)
+    return parts
+
+
+def _check_runs(parts: Sequence[tuple[Forest, list[Strategy]]]) -> None:
+    """Raises CacheExhausted for an empty run; a biased one is named on stderr."""
+    from tts_sim.cli.options import note
+    from tts_sim.errors import CacheExhausted
+
+    for forest, _ in parts:
+        if not forest.num_questions:
+            raise CacheExhausted(f"run {forest.run_id!r} holds no generation yet. Record with `tts-sim generate`.")
+        if not forest.exchangeable:
+            note(f"run {forest.run_id!r}: its siblings are not i.i.d. (exchangeable is false): no figure is unbiased.")
+
+
+def powers_for(strategy: Strategy, most: int) -> list[int]:
+    """The powers of two up to `most` that the strategy can spend."""
+    budgets = []
+    for exponent in range(max(1, most).bit_length()):
+        try:
+            strategy.search.check_budget(2**exponent)
+        except ValueError:
+            continue
+        budgets.append(2**exponent)
+    return budgets or [1]
 
 
 def fitting(strategies: Sequence[Strategy], budgets: Sequence[int]) -> list[tuple[tuple[int, ...], list[Strategy]]]:

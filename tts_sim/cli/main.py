@@ -15,6 +15,7 @@ from tts_sim.cli.demo import demo
 from tts_sim.cli.exchange import exchange
 from tts_sim.cli.import_ import import_
 from tts_sim.cli.info import info
+from tts_sim.cli.policy import app as policy
 from tts_sim.cli.replay import replay
 from tts_sim.cli.report import report
 from tts_sim.cli.sql import sql
@@ -39,6 +40,7 @@ app.command()(demand)
 app.command()(exchange)
 app.command()(verifiers)
 app.command()(report)
+app.add_typer(policy, name="policy")
 app.add_typer(generate, name="generate")
 
 

@@ -107,6 +107,24 @@ def parse_limits(text: str) -> tuple[str, list[float]] | None:
     return unit, [float(match.group(1)) for match in found if match]
 
 
+def parse_amounts(text: str, unit: str | None) -> tuple[str, list[float]]:
+    """Unit and amounts of a budget list whose unit is named in it ('1e3tokens,2e3tokens') or beside it.
+
+    Generations are the default. Raises ValueError for two units that contradict each other, and as `parse_limits`.
+    """
+    limits = parse_limits(text)
+    if limits is not None:
+        if unit not in (None, limits[0]):
+            raise ValueError(f"budget list '{text}' is in {limits[0]}, --unit says {unit}; give one of them.")
+        return limits
+    if unit in (None, "generations") or "…" in text or "..." in text:
+        return unit or "generations", [*parse_budgets(text)]
+    limits = parse_limits(",".join(f"{piece.strip()}{unit}" for piece in text.split(",") if piece.strip()))
+    if limits is None:
+        raise ValueError(f"budget list '{text}' is empty: write for instance --budget 1000,4000 --unit {unit}")
+    return limits
+
+
 def json_ready(value: Any) -> Any:
     """`value` with NaN and infinities as None, through lists and dictionaries: what strict JSON can hold."""
     if isinstance(value, float) and not math.isfinite(value):

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from cache import Cache
     from tts_sim.cli.engine import Asked
-    from tts_sim.spec import Strategy
 
 FIGURES = ["accuracy", "se", "ci_low", "ci_high", "band_low", "band_high", "se_fixed", "lower", "upper", "supported"]
 COSTS = ["tokens", "verifier_tokens", "critical_tokens"]
@@ -119,28 +118,16 @@ def _within(cache: Cache, asked: Asked, by: str | None, unit: str, limits: Seque
 
     import polars as pl
 
-    from tts_sim.cli.engine import forests_of, outcomes_of
+    from tts_sim.cli.engine import forests_of, outcomes_of, powers_for
     from tts_sim.costs import within_limits
 
     curves = []
     for forest, members in forests_of(cache, asked.strategies, asked.run):
         most = int(forest.root_pools().min()) if forest.num_questions else 0
         for member in members:
-            one = changed(asked, strategies=[member], budgets=_powers(member, most), run=forest.run_id)
+            one = changed(asked, strategies=[member], budgets=powers_for(member, most), run=forest.run_id)
             curves.append(outcomes_of(cache, one).curve(by=by))  # type: ignore[arg-type]
     return within_limits(pl.concat(curves, how="diagonal_relaxed"), unit, limits)
-
-
-def _powers(strategy: Strategy, most: int) -> list[int]:
-    """The powers of two up to `most` that the strategy can spend."""
-    budgets = []
-    for exponent in range(max(1, most).bit_length()):
-        try:
-            strategy.search.check_budget(2**exponent)
-        except ValueError:
-            continue
-        budgets.append(2**exponent)
-    return budgets or [1]
 
 
 def _print_readable(rows: pl.DataFrame, split: str | None, num_questions: int, cost: str) -> None:
