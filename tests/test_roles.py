@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -13,58 +12,17 @@ import polars as pl
 import pytest
 
 from tests import forests, naive
-from tests.forests import Case, Grower, Question
+from tests.forests import Case, Question
+from tests.parts import POOL, listed, only, rest, run_of_trees, stays
 from tests.verification import markov
 from tts_sim.difficulty import pass_at_1
 from tts_sim.errors import CacheExhausted, ScoreMissing
 from tts_sim.forest import Forest
 from tts_sim.replay import replay
-from tts_sim.roles import Roles, oracle_difficulty, predicted_difficulty, replay_apart, split_roles
+from tts_sim.roles import oracle_difficulty, predicted_difficulty, replay_apart, split_roles
 
-POOL, STEP_POOL = 48, 4
 BEAMS = ["beam(width=4)+weighted", "beam(width=sqrt)+majority"]
 FLAT = ["sample+best", "sample+majority", "sample+weighted", "sample+oracle", "adaptive+majority"]
-
-
-def run_of_trees(seed: int, *, recorded: bool = True, pool: int = POOL) -> Case:
-    """Two questions, trees of two to three steps, greedy steps among them."""
-    chance = random.Random(seed)
-    questions = []
-    for q in range(2):
-        grower = Grower()
-        for draw in range(pool):
-            parents = [grower.add(None, draw, chance.randrange(9), chance.randrange(9) / 8)]
-            for depth in (2, 3):
-                below = []
-                for parent in parents:
-                    ends = depth == 3 or chance.random() < 0.4
-                    for place in range(STEP_POOL):
-                        more: dict[str, Any] = {"answer": chance.choice(["A", "B", "C", None])} if ends else {}
-                        number = grower.add(parent, place, chance.randrange(9), chance.randrange(9) / 8, **more)
-                        below += [] if ends else [number]
-                    grower.add(parent, 0, 1, 0.5, greedy=True, answer="A")
-                parents = below
-        questions.append(grower.question(f"q{seed}-{q}"))
-    return Case("trees", questions, "steps", pool if recorded else None, STEP_POOL if recorded else None)
-
-
-def only(case: Case, draws: dict[str, list[int]], root_pool: int | None) -> Case:
-    """The case with these root draws of each question alone, whole subtrees, numbered anew."""
-    questions: list[Question] = []
-    for question in case.questions:
-        taken = draws[question["question_id"]]
-        kept: set[int] = set()
-        nodes = []
-        for node in question["nodes"]:
-            if node["parent"] is None and not node.get("greedy", False) and node["draw"] in taken:
-                nodes.append({**node, "draw": taken.index(node["draw"])})
-            elif node["parent"] in kept:
-                nodes.append(node)
-            else:
-                continue
-            kept.add(node["id"])
-        questions.append({**question, "nodes": nodes})
-    return replace(case, questions=questions, root_pool=root_pool)
 
 
 def asked_for(case: Case, n: int, trials: int, seed: int) -> dict[str, set[int]]:
@@ -88,20 +46,6 @@ def split_naively(case: Case, asked: dict[str, set[int]], wanted: int) -> tuple[
         for name, touched in asked.items()
     }
     return chosen, case.root_pool - max(map(len, chosen.values()))
-
-
-def rest(case: Case, chosen: dict[str, list[int]], size: int | None) -> dict[str, list[int]]:
-    """The first `size` of the other draws, all where it is None."""
-    pools = {q["question_id"]: sum(node["parent"] is None for node in q["nodes"]) for q in case.questions}
-    pool = case.root_pool
-    return {
-        name: [draw for draw in range(pools[name] if pool is None else pool) if draw not in taken][:size]
-        for name, taken in chosen.items()
-    }
-
-
-def listed(roles: Roles) -> dict[str, list[int]]:
-    return {name: draws.tolist() for name, draws in roles.draws.items()}
 
 
 def rows(forest: Forest, specs: Sequence[str], budgets: Sequence[int], **more: Any) -> pl.DataFrame:
@@ -162,14 +106,6 @@ def test_tree_searches_do_not_miss_the_draws_of_difficulty(spec: str, on_exhaust
         prompts = roles.trees.trees.question_start[:-1]
         children = roles.trees.trees.child_stop[prompts] - roles.trees.trees.child_start[prompts]
         assert children.tolist() == [POOL - len(draws) for draws in roles.draws.values()]
-
-
-def stays(question: Question, node: dict[str, Any], left: dict[str, list[int]]) -> bool:
-    """Whether a node hangs below one of these root draws."""
-    nodes = {other["id"]: other for other in question["nodes"]}
-    while node["parent"] is not None:
-        node = nodes[node["parent"]]
-    return node["draw"] in left[question["question_id"]]
 
 
 def test_draws_with_replacement_are_kept_apart_too() -> None:
