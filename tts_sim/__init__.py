@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from cache import sample_path as sample_path
     from tts_sim import charts as charts
     from tts_sim.agreement import agreement as agreement
+    from tts_sim.allocated import allocate_outcomes as allocate_outcomes
+    from tts_sim.allocation import allocate as allocate
     from tts_sim.best_split import SplitCandidates as SplitCandidates
     from tts_sim.best_split import best_split as best_split
     from tts_sim.bins import Bins as Bins
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from tts_sim.costs import model_sizes as model_sizes
     from tts_sim.costs import priced as priced
     from tts_sim.demand import demand as demand
+    from tts_sim.efficiency import Efficiency as Efficiency
+    from tts_sim.efficiency import efficiency as efficiency
     from tts_sim.errors import CacheExhausted as CacheExhausted
     from tts_sim.errors import CacheInvalid as CacheInvalid
     from tts_sim.errors import CacheLocked as CacheLocked
@@ -94,6 +98,7 @@ _HOMES = {
     "CacheTooNew": "tts_sim.errors",
     "Choice": "tts_sim.policy_file",
     "Dvts": "tts_sim.strategies.dvts",
+    "Efficiency": "tts_sim.efficiency",
     "ExchangeTerms": "tts_sim.exchange",
     "Forest": "tts_sim.forest",
     "ImportFailed": "tts_sim.errors",
@@ -116,6 +121,8 @@ _HOMES = {
     "Weighted": "tts_sim.selections",
     "agreement": "tts_sim.agreement",
     "apply_policy": "tts_sim.policy_apply",
+    "allocate": "tts_sim.allocation",
+    "allocate_outcomes": "tts_sim.allocated",
     "best_of_n": "tts_sim.exact.best_of_n",
     "best_split": "tts_sim.best_split",
     "break_even": "tts_sim.exchange_tables",
@@ -127,6 +134,7 @@ _HOMES = {
     "demand": "tts_sim.demand",
     "fit_bins": "tts_sim.bins",
     "fit_policy": "tts_sim.policy",
+    "efficiency": "tts_sim.efficiency",
     "exchange_table": "tts_sim.exchange_tables",
     "exchange_totals": "tts_sim.exchange",
     "finetuning_share": "tts_sim.exchange",

@@ -21,6 +21,12 @@ WHO_PAYS = {
     "snell-v1": "nobody pays for a verifier",
     "snell-iclr": "both models pay for a verifier as much as for themselves, greedy answers included",
 }
+COUNTED = {
+    "generations": "generations",
+    "generated": "tokens generated, in those of an answer,",
+    "once": "tokens generated and prompts read once, in those of an answer,",
+    "every": "tokens generated and context read at every call, in those of an answer,",
+}
 SHARES = ("small", "large", "difference", "ci_low", "ci_high", "accuracy", "naive")
 HIDDEN = {
     "exchange": ["convention", "x_read", "se", "boot_low", "boot_high", "seed"],
@@ -230,7 +236,7 @@ def _footer(models: TwoModels, wanted: Wanted, names: Sequence[str]) -> list[str
     """What the figures rest on."""
     rival = models.rival.frame["strategy"][0] + (f" at {wanted.large_budget}" if wanted.large_budget > 1 else "")
     lines = [
-        f"x: {wanted.tokens} of the small model (run '{models.small.run}') for each answer of the larger one "
+        f"x: {COUNTED[wanted.tokens]} of the small model (run '{models.small.run}') for each answer of the larger one "
         f"(run '{models.large.run}', {rival}) at equal FLOPs. Convention {wanted.convention}: "
         f"{WHO_PAYS[wanted.convention]}."
     ]

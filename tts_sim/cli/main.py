@@ -8,6 +8,7 @@ import sys
 import typer
 
 from generate.cli import app as generate
+from tts_sim.cli.allocate import allocate
 from tts_sim.cli.check import check
 from tts_sim.cli.compare import compare
 from tts_sim.cli.demand import demand
@@ -38,6 +39,7 @@ app.command()(replay)
 app.command()(compare)
 app.command()(demand)
 app.command()(exchange)
+app.command()(allocate)
 app.command()(verifiers)
 app.command()(report)
 app.add_typer(policy, name="policy")

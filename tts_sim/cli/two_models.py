@@ -61,13 +61,17 @@ def two_models(cache: Cache, wanted: Wanted, specs: Sequence[str]) -> TwoModels:
     from tts_sim.cli.engine import announce_compilation, forests_of, parsed, replayed
     from tts_sim.cli.groups import question_levels
     from tts_sim.cli.options import note
+    from tts_sim.load import load_forest
     from tts_sim.model_pairs import model_pair, run_models
 
     small, large = model_pair(cache, wanted.small, wanted.large)
     strategies = parsed(list(specs) or [_default(cache, small, wanted)], [])
     announce_compilation(strategies)
     parts = forests_of(cache, strategies, small.run if any(s.search.kind == small.kind for s in strategies) else None)
-    levels = question_levels([forest for forest, _ in parts], wanted.by, wanted.bins)
+    forests = [forest for forest, _ in parts]
+    if small.run not in [forest.run_id for forest in forests]:
+        forests.insert(0, load_forest(cache, small.run))
+    levels = question_levels(forests, wanted.by, wanted.bins)
     runs = run_models(cache)
     rival = _counted(_rival(cache, large, wanted), runs, wanted)
     if not wanted.own_data and small.pretraining_tokens != large.pretraining_tokens:

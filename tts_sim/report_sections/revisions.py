@@ -31,8 +31,8 @@ def attempts(material: Material) -> Section:
     read = (
         f"Read from {run_name(material, forest.run_id)}: {thousands(last['num_chains'])} chains of "
         f"{last['num_questions']} questions, every cached attempt, no verifier, no replay. Later attempts come from "
-        "fewer chains. The band of pass@1 is a 95 % t interval over questions; those of the shares are percentiles of a bootstrap of questions "
-        f"({DRAWS} draws, seed {material.settings.seed})."
+        "fewer chains. The band of pass@1 is a 95 % t interval over questions; those of the shares are percentiles of "
+        f"a bootstrap of questions ({DRAWS} draws, seed {material.settings.seed})."
     )
     figures = [
         Figure(
