@@ -12,7 +12,7 @@ import polars as pl
 
 from tts_sim.allocation import Allocation, allocate
 from tts_sim.arrays import Bools, Float64s, Int64s
-from tts_sim.crossfit import FOLDS, SPLITS
+from tts_sim.best_option import FOLDS, SPLITS
 from tts_sim.draws import checked_seed
 from tts_sim.intervals import t_interval
 from tts_sim.lines import lines_of, shared_questions
