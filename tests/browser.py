@@ -95,12 +95,15 @@ class Browser:
             "mark.scrollIntoView({block: 'center'}); const box = mark.getBoundingClientRect(); "
             "return [box.x + box.width / 2, box.y + box.height / 2]; })()"
         )
-        for step in (3, 0):
-            self.call("Input.dispatchMouseEvent", type="mouseMoved", x=place[0] + step, y=place[1])
-        return self.evaluate(
-            "new Promise(done => setTimeout(() => { const tip = document.querySelector('#vg-tooltip-element.visible'); "
-            "done(tip && tip.innerText); }, 100))"
-        )  # type: ignore[no-any-return]
+        for attempt in range(20):
+            self.call("Input.dispatchMouseEvent", type="mouseMoved", x=place[0] + attempt % 2, y=place[1])
+            said = self.evaluate(
+                "new Promise(done => setTimeout(() => { const tip = document.querySelector('#vg-tooltip-element"
+                ".visible'); done(tip && tip.innerText); }, 100))"
+            )
+            if said:
+                return str(said)
+        return None
 
     def screenshot(self, path: Path, selector: str = "body") -> None:
         """Writes what the element shows as PNG."""

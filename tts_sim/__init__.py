@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cache import open_cache as open_cache
     from cache import sample_path as sample_path
+    from tts_sim import charts as charts
     from tts_sim.agreement import agreement as agreement
     from tts_sim.allocated import allocate_outcomes as allocate_outcomes
     from tts_sim.allocation import allocate as allocate
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from tts_sim.exchange_tables import exchange_table as exchange_table
     from tts_sim.extrapolation.extrapolate import extrapolate as extrapolate
     from tts_sim.forest import Forest as Forest
+    from tts_sim.full_report import full_report as full_report
     from tts_sim.greedy import greedy_outcomes as greedy_outcomes
     from tts_sim.load import load_forest as load_forest
     from tts_sim.model_pairs import model_pair as model_pair
@@ -65,6 +67,8 @@ if TYPE_CHECKING:
     from tts_sim.policy_file import Policy as Policy
     from tts_sim.policy_file import load_policy as load_policy
     from tts_sim.replay import replay as replay
+    from tts_sim.report import write_charts as write_charts
+    from tts_sim.report import write_report as write_report
     from tts_sim.selections import Best as Best
     from tts_sim.selections import Majority as Majority
     from tts_sim.selections import Oracle as Oracle
@@ -129,6 +133,8 @@ _HOMES = {
     "compare": "tts_sim.compare",
     "compare_all": "tts_sim.compare",
     "demand": "tts_sim.demand",
+    "fit_bins": "tts_sim.bins",
+    "fit_policy": "tts_sim.policy",
     "efficiency": "tts_sim.efficiency",
     "exchange_table": "tts_sim.exchange_tables",
     "exchange_totals": "tts_sim.exchange",
@@ -136,6 +142,7 @@ _HOMES = {
     "finetuning_share": "tts_sim.exchange",
     "fit_bins": "tts_sim.bins",
     "fit_policy": "tts_sim.policy",
+    "full_report": "tts_sim.full_report",
     "greedy_outcomes": "tts_sim.greedy",
     "load_forest": "tts_sim.load",
     "load_policy": "tts_sim.policy_file",
@@ -155,11 +162,15 @@ _HOMES = {
     "sample_path": "cache",
     "verifier_quality": "tts_sim.verifier_quality",
     "with_verifiers": "tts_sim.verifiers",
+    "write_charts": "tts_sim.report",
+    "write_report": "tts_sim.report",
 }
-__all__ = list(_HOMES)
+__all__ = [*_HOMES, "charts"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "charts":
+        return import_module("tts_sim.charts")
     if name not in _HOMES:
         raise AttributeError(f"module 'tts_sim' has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)
@@ -168,7 +179,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(_HOMES)
+    return sorted(__all__)
 
 
 class _Package(ModuleType):

@@ -30,7 +30,7 @@ function fitLabels(part, room) {
     part.legend.titleLimit = room - 20;
     part.legend.labelLimit = Math.min(part.legend.labelLimit, room - 60);
   }
-  if (part.labelLimit && !part.columns) part.labelLimit = Math.min(part.labelLimit, 0.4 * room);
+  if (part.axis && part.axis.labelLimit) part.axis.labelLimit = Math.min(part.axis.labelLimit, 0.45 * room);
   for (const key of Object.keys(part)) if (key !== "datasets" && key !== "data") fitLabels(part[key], room);
 }
 

@@ -19,6 +19,8 @@ import polars as pl
 
 from tts_sim.user_cache import cache_directory
 
+DUST = 1e-12  # what a difference of equal figures may come out as
+OPEN_UP_TO = 12  # rows of a table without a chart that is open from the start
 CONFIG: dict[str, Any] = {
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
@@ -123,7 +125,7 @@ def _section(number: int, section: Section, specs: list[dict[str, Any]]) -> str:
         parts.append(f"<figcaption>{html.escape(figure.caption)}</figcaption>")
         if figure.table is not None:
             rows = f"{len(figure.table)} row{'s' if len(figure.table) != 1 else ''}"
-            opened = "" if figure.chart is not None else " open"
+            opened = " open" if figure.chart is None and len(figure.table) <= OPEN_UP_TO else ""
             parts.append(
                 f"<details{opened}><summary>Figures ({rows})</summary><div class=scroll>{_table(figure.table)}</div>"
                 "</details>"
@@ -173,4 +175,6 @@ def _table(frame: pl.DataFrame) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return "–"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{0.0 if abs(value) < DUST else value:.4g}"
+    return str(value)

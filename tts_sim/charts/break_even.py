@@ -42,7 +42,10 @@ def break_even_ratios(table: pl.DataFrame, *, width: int = WIDTH, row: int = 34)
         "r_star_at:Q",
         scale=alt.Scale(type="log", domain=[low, high]),
         axis=alt.Axis(
-            values=[10.0**power for power in range(round(math.log10(low)), round(math.log10(high)) + 1)], format="~g"
+            values=[10.0**power for power in range(round(math.log10(low)), round(math.log10(high)) + 1)],
+            format="~g",
+            labelOverlap="greedy",
+            labelSeparation=4,
         ),
         title="break-even R",
     )

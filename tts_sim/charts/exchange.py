@@ -55,6 +55,7 @@ def exchange_curves(
     places = [1.0, *curve["budget"].to_list(), *stars["budget"].to_list()]
     powers = range(math.floor(math.log2(min(places))), math.ceil(math.log2(max(places))) + 1)
     x = log_axis("budget", "samples of the small model per question (x)", [2.0**power for power in powers])
+    x = x.scale(type="log", base=2, domain=[min(places), 1.1 * max(places)], nice=False)
     fields = ["bin", "budget"]
     drawn = lines(x, accuracy_axis(zero=True), look, tips(curve, fields), "accuracy")
     drawn = drawn.properties(data=rows_of(curve, [*fields, *CURVE, "num_questions"]))

@@ -51,6 +51,8 @@ def series(names: Sequence[str], field: str = "strategy", columns: int = 3) -> L
     domain = list(names)
     fixed = {name: place for place, name in enumerate(_PLAIN.values())} if field in ("strategy", "line") else {}
     others = [name for name in domain if name not in fixed]
+    if field == "strategy":
+        others.sort()  # so that a strategy mostly looks the same, wherever it comes in the legend
     taken = [place for name, place in fixed.items() if name in domain or len(others) <= len(COLOURS) - len(fixed)]
     free = [place for place in range(len(COLOURS)) if place not in taken]
     if field == "line":

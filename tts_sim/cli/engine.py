@@ -88,7 +88,8 @@ def outcomes_of(cache: Cache, asked: Asked) -> Outcomes:
     Budgets that a strategy cannot spend are named on stderr. Raises ValueError if a strategy can spend none of them.
     """
     check_options(asked)
-    return replayed(cache, asked, runs_of(cache, asked))
+    announce_compilation(asked.strategies)
+    return replayed(cache, asked, forests_of(cache, asked.strategies, asked.run))
 
 
 def check_options(asked: Asked) -> None:
@@ -109,6 +110,7 @@ def replayed(cache: Cache, asked: Asked, parts: Sequence[tuple[Forest, list[Stra
     from tts_sim.replay import replay
     from tts_sim.verifiers import rounds, side_by_side
 
+    _check_runs(parts)
     outcomes = [
         replay(
             forest, group, budgets, verifier=judge, trials=asked.trials, seed=asked.seed,
@@ -126,17 +128,22 @@ def replayed(cache: Cache, asked: Asked, parts: Sequence[tuple[Forest, list[Stra
 
 def runs_of(cache: Cache, asked: Asked) -> list[tuple[Forest, list[Strategy]]]:
     """`forests_of`, ready to be replayed: kernels announced, empty runs refused, biased ones named on stderr."""
+    announce_compilation(asked.strategies)
+    parts = forests_of(cache, asked.strategies, asked.run)
+    _check_runs(parts)
+    return parts
+
+
+def _check_runs(parts: Sequence[tuple[Forest, list[Strategy]]]) -> None:
+    """Raises CacheExhausted for an empty run; a biased one is named on stderr."""
     from tts_sim.cli.options import note
     from tts_sim.errors import CacheExhausted
 
-    announce_compilation(asked.strategies)
-    parts = forests_of(cache, asked.strategies, asked.run)
     for forest, _ in parts:
         if not forest.num_questions:
             raise CacheExhausted(f"run {forest.run_id!r} holds no generation yet. Record with `tts-sim generate`.")
         if not forest.exchangeable:
             note(f"run {forest.run_id!r}: its siblings are not i.i.d. (exchangeable is false): no figure is unbiased.")
-    return parts
 
 
 def powers_for(strategy: Strategy, most: int) -> list[int]:

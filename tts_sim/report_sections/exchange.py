@@ -23,6 +23,7 @@ from tts_sim.report_sections.reading import NAMES, estimators, run_name
 
 RATIOS = (0.16, 0.79, 22.0)  # Snell et al. 2024 (arXiv:2408.03314v1) §7
 DRAWS = 2000
+CURVES = 2  # conventions whose curves are drawn; they differ in where the stars stand
 WHO_PAYS = {
     "strict": "whoever uses a verifier pays for it",
     "snell-v1": "nobody pays for a verifier",
@@ -67,7 +68,7 @@ def exchange(material: Material) -> Section:
             "is the better buy. Hollow stars: x lies outside the cache.",
             exchange_curves(Outcomes(line.outcomes.frame, {"difficulty": levels}), tables[number - 1]),
         )
-        for number, line in enumerate(lines, 1)
+        for number, line in enumerate(lines[:CURVES], 1)
     ]
     figures += [
         Figure(

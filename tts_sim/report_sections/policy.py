@@ -8,14 +8,17 @@ import polars as pl
 
 from tts_sim.charts.policy import policy_by_budget, policy_choices
 from tts_sim.charts.theme import strategy_name
+from tts_sim.efficiency import efficiency
 from tts_sim.outcomes import Outcomes
+from tts_sim.pilot import by_level, charged_curve, charged_values, run_pilot
 from tts_sim.policy import FittedPolicy, fit_policy
 from tts_sim.policy_tables import BEST_SINGLE, CROSSFITTED, ENVELOPE, NAIVE
 from tts_sim.report import Figure, Section
 from tts_sim.report_sections.material import Material, NotShown
 from tts_sim.report_sections.reading import NAMES, estimators, percent, points, run_name
 
-SPLITS, FOLDS = 20, 5
+SPLITS, FOLDS, DRAWS = 20, 5, 2000
+PILOT = 4  # samples that tell the difficulty of a question where they are charged
 BEST_OF_N = ("sample+weighted", "sample+best", "sample+majority")
 ABOUT = (
     "A policy chooses a strategy for each level of difficulty and each budget. Cross-fitted: judged on questions that "
@@ -31,7 +34,7 @@ def search(material: Material) -> Section:
     frame = material.apart.outcomes.frame
     frame = frame.filter((pl.col("run") == forest.run_id) & ~pl.col("strategy").str.ends_with("+oracle"))
     baselines = [spec for spec in BEST_OF_N if spec in frame["strategy"]][:2]
-    return _section(material, "Compute-optimal search", "policy", frame, baselines, "best-of-N")
+    return _section(material, "Compute-optimal search", "policy", frame, baselines, "best-of-N", charge=True)
 
 
 def revisions(material: Material) -> Section:
@@ -46,8 +49,40 @@ def revisions(material: Material) -> Section:
     return _section(material, "Compute-optimal revisions", "revision-policy", frame, baselines, "parallel attempts")
 
 
+def _charged(material: Material, outcomes: Outcomes, free: FittedPolicy, budgets: Sequence[int]) -> pl.DataFrame:
+    """The policy by predicted difficulty that pays for the samples that tell it: by mean cost, cross-fitted.
+
+    Bins are those of all questions, which know no right answer; the choice for a question is that of training folds
+    without it.
+    """
+    seed = material.settings.seed
+    assert material.apart.predicted is not None
+    fixed = fit_policy(
+        outcomes, material.apart.predicted, budgets, seed=seed, kind="predicted", folds=FOLDS, splits=SPLITS,
+        bins=free.policy.bins,
+    )  # fmt: skip
+    sampled = {
+        spec: rows["budget"].unique().sort().to_list()
+        for (spec,), rows in outcomes.frame.group_by("strategy", maintain_order=True)
+    }
+    pilot = run_pilot(
+        material.apart.roles, list(sampled), sampled, samples=PILOT, verifier=material.judge("steps"),
+        trials=material.settings.trials, seed=seed,
+    )  # fmt: skip
+    frame = by_level(pilot, free.policy.bins.edges, outcomes)
+    choices = fixed.picks.join(fixed.folds, on=["split", "fold"]).drop("fold")
+    return charged_curve(charged_values(frame, choices))
+
+
 def _section(
-    material: Material, title: str, name: str, frame: pl.DataFrame, baselines: Sequence[str], against: str
+    material: Material,
+    title: str,
+    name: str,
+    frame: pl.DataFrame,
+    baselines: Sequence[str],
+    against: str,
+    *,
+    charge: bool = False,
 ) -> Section:
     outcomes = Outcomes(frame, material.apart.outcomes.groups)
     if frame["strategy"].n_unique() < 2:
@@ -72,6 +107,19 @@ def _section(
             _table(curves, "line"),
         )
     ]
+    if charge and "predicted" in fitted:
+        paid = _charged(material, outcomes, fitted["predicted"], budgets)
+        beside = curves.filter(pl.col("line").is_in([CROSSFITTED, *baselines[:1]]), difficulty="predicted")
+        both = pl.concat([paid, beside], how="diagonal_relaxed")
+        figures.append(
+            Figure(
+                f"{name}-charged",
+                f"By mean realised cost: the policy that pays for the {PILOT} samples that tell predicted difficulty, "
+                "and goes on from them where it samples in parallel; the free one; and one fixed strategy.",
+                policy_by_budget(both, x="cost"),
+                _table(paid, "line"),
+            )
+        )
     figures += [
         Figure(
             f"{name}-choices-{kind}",
@@ -97,7 +145,9 @@ def _section(
         f"charged. {FOLDS} folds, {SPLITS} splits, seed {seed}. {estimators(frame)}. Bands are 95 % t intervals "
         "over questions."
     )
-    return Section(title, read, figures, [*_said(fitted, baselines, budgets), ABOUT])
+    baseline = Outcomes(frame.filter(pl.col("strategy") == baselines[0]))
+    text = [*_said(fitted, baselines, budgets), *_saved(fitted, baseline, seed), ABOUT]
+    return Section(title, read, figures, text)
 
 
 def _budgets(frame: pl.DataFrame) -> list[int]:
@@ -123,6 +173,23 @@ def _said(fitted: dict[str, FittedPolicy], baselines: Sequence[str], budgets: Se
             f"{points(row['difference'])}{reach} against {strategy_name(row['baseline'])}."
         )
     return [" ".join(sentences)] if sentences else []
+
+
+def _saved(fitted: dict[str, FittedPolicy], baseline: Outcomes, seed: int) -> list[str]:
+    """How many times the budget the baseline needs for the same accuracy, by each difficulty."""
+    sentences = []
+    for kind, one in fitted.items():
+        found = efficiency(one.heldout, baseline, seed=seed, draws=DRAWS)
+        name = strategy_name(baseline.frame["strategy"][0])
+        if found.ratio is None:
+            sentences.append(f"By {kind} difficulty no saving can be read off ({found.reason}).")
+            continue
+        sentences.append(
+            f"By {kind} difficulty {name} needs {found.bound or ''}{found.ratio:.2f} times the compute for the same "
+            f"accuracy (95 % from {found.ratio_low:.2f} to {found.ratio_high:.2f}, {DRAWS} bootstrap draws; geometric "
+            f"mean over {len(found.budgets)} budgets)."
+        )
+    return [" ".join(sentences)]
 
 
 def _table(frame: pl.DataFrame, name: str) -> pl.DataFrame:

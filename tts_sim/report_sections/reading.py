@@ -77,7 +77,8 @@ def percent(share: float) -> str:
 
 def points(difference: float) -> str:
     """A signed difference of shares in points."""
-    return f"{100 * difference:+.1f} points"
+    text = f"{100 * difference:+.1f}"
+    return f"{'0.0' if text in ('-0.0', '+0.0') else text} points"
 
 
 def thousands(count: int) -> str:

@@ -9,7 +9,7 @@ from tts_sim.charts.ratios import accuracy_by_ratio, shaped
 from tts_sim.charts.revisions import right_by_attempt, sequential_against_parallel, turned_by_attempt
 from tts_sim.report import Figure, Section
 from tts_sim.report_sections.material import Material, NotShown
-from tts_sim.report_sections.reading import curve_table, percent, read_from, run_name
+from tts_sim.report_sections.reading import curve_table, percent, read_from, run_name, thousands
 from tts_sim.revision_steps import revision_steps
 
 DRAWS = 2000
@@ -29,10 +29,10 @@ def attempts(material: Material) -> Section:
         f"{percent(last['wrong_turned_right_high'])}), over all attempts."
     )
     read = (
-        f"Read from {run_name(material, forest.run_id)}: {last['num_chains']} chains of {last['num_questions']} "
-        "questions, every cached attempt, no verifier, no replay. Later attempts come from fewer chains. The band of "
-        "pass@1 is a 95 % t interval over questions; those of the shares are percentiles of a bootstrap of questions "
-        f"({DRAWS} draws, seed {material.settings.seed})."
+        f"Read from {run_name(material, forest.run_id)}: {thousands(last['num_chains'])} chains of "
+        f"{last['num_questions']} questions, every cached attempt, no verifier, no replay. Later attempts come from "
+        "fewer chains. The band of pass@1 is a 95 % t interval over questions; those of the shares are percentiles of "
+        f"a bootstrap of questions ({DRAWS} draws, seed {material.settings.seed})."
     )
     figures = [
         Figure(
