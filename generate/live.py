@@ -76,14 +76,26 @@ def _live(
         verifiers=tuple(replace(judge, model=model_path(judge.model, root)) for judge in settings.verifiers),
     )
     with tempfile.TemporaryDirectory() as scratch:
-        path = Path(keep) if keep is not None else Path(scratch) / "live.duckdb"
+        path = Path(keep if keep is not None else scratch) / f"{run_id}.duckdb"
+        path.parent.mkdir(parents=True, exist_ok=True)
         with create_cache(path) as live:
             recorder = build_recorder(
-                live, fresh, questions=cache.table("questions"), device=device, batch_rows=batch_rows, progress=progress
+                live,
+                fresh,
+                questions=_questions(cache, run_id),
+                device=device,
+                batch_rows=batch_rows,
+                progress=progress,
             )
             fulfil(live, recorder, [Demand(tuple(specs), tuple(budgets), trials=1, seed=seed)])
             forest = load_forest(live, fresh.run_id, kind=fresh.kind)
             return replay(forest, specs, budgets, trials=1, seed=seed, method="monte-carlo")
+
+
+def _questions(cache: Cache, run_id: str) -> pl.DataFrame:
+    """The rows of the questions that the run holds."""
+    held = cache.frame("SELECT DISTINCT question_id FROM nodes WHERE run_id = $run", {"run": run_id})
+    return cache.table("questions").join(held, on="question_id", how="semi", maintain_order="left")
 
 
 def _row(live: Outcomes, replayed: Outcomes, spec: str, budget: int) -> pl.DataFrame:
