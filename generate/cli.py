@@ -195,6 +195,7 @@ def live(
     ] = None,
     budget: Annotated[str, typer.Option("--budget", "-b", help="Generations per question: 8,16.")] = "16",
     seed: Annotated[int, typer.Option("--seed", help="Seed of the live run; another than the cache's.")] = 1,
+    repeats: Annotated[int, typer.Option("--repeats", help="Live runs, with this seed and the next ones.")] = 1,
     run: RunName = None,
     keep: Annotated[
         str | None, typer.Option("--keep", metavar="DIR", help="Keep the live runs' caches in this directory.")
@@ -219,6 +220,7 @@ def live(
                 split_specs(strategy or ["beam(width=4)+weighted"]),
                 parse_budgets(budget),
                 seed=seed,
+                repeats=repeats,
                 run_id=run,
                 models=lab,
                 keep=keep,

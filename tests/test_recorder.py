@@ -302,14 +302,16 @@ def test_a_live_run_is_held_against_the_replay(tmp_path: Path, models: tuple[str
         recorder = build_recorder(cache, settings(models), questions=questions(tmp_path), device="cpu")
         fulfil(cache, recorder, [flat(8), Demand(STRATEGIES, (4,), trials=3, seed=0)])
     with open_cache(path) as cache:
-        frame = compare_live(cache, STRATEGIES[:1], [4], seed=1, device="cpu", keep=str(tmp_path / "kept"))
+        frame = compare_live(cache, STRATEGIES[:1], [4], seed=1, repeats=2, device="cpu", keep=str(tmp_path / "kept"))
         row = frame.row(0, named=True)
         assert row["supported"] == 1 and row["num_questions"] == 4 and row["replay_trials"] == 3
         assert row["ci_low"] <= row["difference"] <= row["ci_high"]
         assert row["difference"] == pytest.approx(row["live"] - row["replayed"])
         with pytest.raises(ValueError, match="the cache's own"):
             compare_live(cache, STRATEGIES[:1], [4], seed=0, device="cpu")
-    with open_cache(tmp_path / "kept" / f"{settings(models).run_id}.duckdb") as live:
+        with pytest.raises(ValueError, match="repeats 0"):
+            compare_live(cache, STRATEGIES[:1], [4], seed=1, repeats=0, device="cpu")
+    with open_cache(tmp_path / "kept" / f"{settings(models).run_id}-2.duckdb") as live:
         assert violations(live) == []
     write_live_page(tmp_path / "live.md", frame, ["tts-sim", "generate", "live"])
     page = (tmp_path / "live.md").read_text(encoding="utf-8")
