@@ -21,9 +21,10 @@ def write_live_page(path: str | Path, frame: pl.DataFrame, command: Sequence[str
         "# Live runs against replays",
         "",
         "Each strategy was run anew: an empty cache, another seed of generation, one trial a question, the same models "
-        "and questions; repeated runs are averaged by question. The replayed figure comes from the cache that was recorded before. Differences (live - "
-        "replayed) are paired by question, with 95 % t intervals over questions, all in points of accuracy; strategies "
-        "of one kind share the live generations, so that their rows are not independent.",
+        "and questions; repeated runs are averaged by question. The replayed figure comes from the cache that was "
+        "recorded before. Differences (live - replayed) are paired by question, with 95 % t intervals over questions, "
+        "all in points of accuracy; strategies of one kind share the live generations, so that their rows are not "
+        "independent.",
         "",
         f"Made by `{' '.join(command)}` on {hardware()}.",
         "",
