@@ -157,7 +157,7 @@ def made(
                     {"run": "r", "question_id": question, "strategy": strategy, "verifier": None, "budget": budget,
                      "accuracy": value if share >= 0.9 else None, "lower": value * share,
                      "upper": value * share + 1 - share, "supported": share,
-                     "method": "exact" if share >= 0.9 else "bounds"} | columns
+                     "method": "exact" if share >= 0.9 else "bounds", "exchangeable": True} | columns
                 )  # fmt: skip
     return Outcomes(pl.DataFrame(rows, schema_overrides={"verifier": pl.String, "accuracy": pl.Float64}))
 
