@@ -197,3 +197,23 @@ def test_c18_by_attempt(tmp_path: Path) -> None:
     )
     [turned] = printed_json("sql", cache, query)
     assert turned["share"] == pytest.approx(float(cases.C18_RIGHT_TURNED_WRONG), abs=1e-9)
+
+
+def test_curves_say_how_they_were_estimated(tmp_path: Path) -> None:
+    """A mean over questions is called by the weakest of its estimates."""
+    cache = imported(tmp_path, forests.tree("full", cases.C11_TREE), forests.tree("holes", cases.C13_TREE))
+
+    def methods(*more: object) -> list[str]:
+        specs = ["sample+majority", "beam(width=2)+majority"]
+        rows = printed_json("replay", cache, *specs, "-b", 4, "--trials", 64, *more)
+        return [row["method"] for row in rows]
+
+    assert methods() == ["bounds", "bounds"]
+    assert methods("--on-exhausted", "borrow")[1] == "imputed"
+    assert methods("--on-exhausted", "reuse")[0] == "plugin"
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    cache = imported(whole, forests.tree("full", cases.C11_TREE))
+    assert methods() == ["exact", "monte-carlo"]
+    assert methods("--on-exhausted", "borrow") == ["exact", "monte-carlo"]
+    assert methods("--on-exhausted", "reuse") == ["plugin", "plugin"]

@@ -265,6 +265,19 @@ def test_limits_that_are_too_small_for_some() -> None:
     ]
 
 
+def test_limits_go_as_far_as_the_cache(tmp_path: Path) -> None:
+    """Chains of 4, 2, 1, 1 attempts hold P · S = 2 · 2; a lookahead of one step costs two generations a draw."""
+    attempts = [[("A", 0.5)] * length for length in (4, 2, 1, 1)]
+    tree = forests.with_rollouts(forests.Case("t", [forests.tree("q", [(0.5, [("A", 0.5)] * 2)] * 4)]), 1, 1.0)
+    for name, questions in (("chains", [forests.chains("q", attempts)]), ("trees", tree.questions)):
+        file = write_jsonl(tmp_path / f"{name}.jsonl", questions)
+        kind = "revisions" if name == "chains" else "steps"
+        assert tts_sim("import", "native", file, "--into", tmp_path / "c.duckdb", "--kind", kind).status == 0
+    specs = ["revise(sequential=2)+majority", "revise(sequential=1)+majority", "lookahead(width=2,steps=1)+best"]
+    rows = printed_json("replay", tmp_path / "c.duckdb", *specs, "-b", "1e6tokens", "--trials", 4)
+    assert {row["strategy"]: row["budget"] for row in rows} == dict(zip(specs, (4, 4, 8), strict=True))
+
+
 @pytest.fixture
 def rebuilt(tmp_path: Path) -> Path:
     """A tree that somebody's search left over: its siblings are no i.i.d. draws."""
