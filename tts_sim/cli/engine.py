@@ -88,6 +88,7 @@ class Part(NamedTuple):
     forest: Forest
     judges: Sequence[str | None]
     strategies: Sequence[Strategy]
+    source: Forest  # as it was loaded, without verifiers made of others
 
 
 def outcomes_of(cache: Cache, asked: Asked) -> Outcomes:
@@ -119,7 +120,9 @@ def loaded(cache: Cache, asked: Asked) -> list[Part]:
             raise CacheExhausted(f"run {forest.run_id!r} holds no generation yet. Record with `tts-sim generate`.")
         note_unexchangeable(forest)
     judged = side_by_side([forest for forest, _ in found], asked.verifiers, seed=asked.seed)
-    return [Part(forest, names, wanted) for (forest, names), (_, wanted) in zip(judged, found, strict=True)]
+    return [
+        Part(forest, names, wanted, source) for (forest, names), (source, wanted) in zip(judged, found, strict=True)
+    ]
 
 
 def replayed(parts: Sequence[Part], asked: Asked, sizes: Sizes) -> Outcomes:

@@ -72,12 +72,15 @@ def replay(
     bands: Annotated[
         bool, typer.Option("--bands", help="Add bands that hold for all budgets of a strategy at once.")
     ] = False,
+    save: Annotated[
+        bool, typer.Option("--save", help="Keep the figures of every question in the cache (table outcomes).")
+    ] = False,
     per_question: Annotated[bool, typer.Option("--per-question", help="One row per question.")] = False,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
     """Replay strategies on cached generations: accuracy by budget, with standard errors and costs."""
-    from tts_sim.cli.engine import Asked, outcomes_of, parsed
+    from tts_sim.cli.engine import Asked, loaded, parsed, replayed
     from tts_sim.cli.options import open_for_reading, parse_budgets, parse_limits, print_rows
 
     strategies = parsed(specs or [], strategy or [])
@@ -96,17 +99,22 @@ def replay(
         raise ValueError(f"--cost {cost}: expected one of {', '.join(COST_UNITS)}.")
     if prompt_tokens is not None and prefill == "none":
         raise ValueError(f"--prompt-tokens {prompt_tokens}: charged only with --prefill once or every; add one.")
+    if save:
+        _refuse_to_save(cache, seed, f"budgets in {limits[0]}" if limits else "--rescore" if rescore else None)
     asked = Asked(
         strategies, budgets, run, verifier or [], trials, seed, method, on_exhausted, prefill, rescore, prompt_tokens
     )
     with open_for_reading(cache) as opened:
+        from tts_sim.costs import model_sizes
+
         if limits:
             unit, amounts = limits
             rows = _within(opened, asked, by, unit, amounts)
             cost = unit if cost == "generations" else cost
             num_questions = int(rows["num_questions"].max() or 0)  # type: ignore[arg-type]
         else:
-            outcomes = outcomes_of(opened, asked)
+            parts = loaded(opened, asked)
+            outcomes = replayed(parts, asked, model_sizes(opened))
             rows = outcomes.frame if per_question else outcomes.curve(by=by)  # type: ignore[arg-type]
             if bands:
                 from tts_sim.bands import with_bands
@@ -116,10 +124,45 @@ def replay(
     if cost not in rows.columns or (cost != "generations" and rows[cost].null_count() == len(rows)):
         raise ValueError(f"--cost {cost}: unknown here; the cache's models have no num_params.")
     rows = rows.with_columns(cost=rows[cost])
+    if save:
+        _save(cache, parts, outcomes, seed)
     if as_json or as_csv:
         print_rows(rows, as_json=as_json, as_csv=as_csv)
     else:
         _print_readable(rows, "question_id" if per_question else by, num_questions, cost)
+
+
+def _refuse_to_save(path: str, seed: int, odd: str | None) -> None:
+    """Raises ValueError, before anything is replayed, for a cache that cannot be written and for what has no key."""
+    import os
+    from pathlib import Path
+
+    from tts_sim.saved import LARGEST_SEED
+
+    if odd is not None:
+        raise ValueError(f"--save: keeps figures at budgets in generations, at plain costs; leave out {odd}.")
+    if seed > LARGEST_SEED:
+        raise ValueError(f"--save: seed {seed} does not fit the table; seeds up to 2**63 - 1 do.")
+    if path == "sample" and not Path(path).exists():
+        raise ValueError("--save: the shipped sample is read-only. Save into a .duckdb file of your own.")
+    if Path(path).is_dir():
+        raise ValueError(f"--save: {path} is a directory of Parquet tables, which is read-only. Give a .duckdb file.")
+    if Path(path).exists() and not os.access(path, os.W_OK):
+        raise ValueError(f"--save: {path} may not be written. Change its permissions, or copy it.")
+
+
+def _save(path: str, parts: Sequence[Part], outcomes: Outcomes, seed: int) -> None:
+    """Keeps the outcomes in the cache, which nobody may have open."""
+    from cache import create_cache
+    from tts_sim.cli.options import note
+    from tts_sim.saved import fingerprint, saved_rows
+
+    contents = {part.source.run_id: fingerprint(part.source) for part in parts}
+    rows = saved_rows(outcomes, contents, seed)
+    with create_cache(path) as opened:
+        opened.save_outcomes(rows)
+    digests = ", ".join(f"{content[:8]}… of run {run!r}" for run, content in contents.items())
+    note(f"saved {len(rows)} rows in the table outcomes of {path} (content {digests}).")
 
 
 def _within(cache: Cache, asked: Asked, by: str | None, unit: str, limits: Sequence[float]) -> pl.DataFrame:
