@@ -32,7 +32,7 @@ class Sample(Search):
 
     def replay(self, plan: Plan) -> Tally:
         """Run the kernel. Raises CacheExhausted if a budget exceeds a question's root pool."""
-        found, scores, columns = _ready(self, plan)
+        found, scores, columns = ready(self, plan)
         tally = new_tally(len(plan.forest.question_ids), len(plan.budgets), len(plan.selections), plan.room)
         kernels.sample(
             plan.forest.trees, scores, plan.kinds, columns, np.array(plan.budgets, np.int64), plan.trials,
@@ -45,7 +45,7 @@ class Sample(Search):
 
         Closed forms for `best` and `oracle`; for `majority` a dynamic programme, where that is affordable.
         """
-        found, scores, columns = _ready(self, plan)
+        found, scores, columns = ready(self, plan)
         trees, budgets = plan.forest.trees, np.array(plan.budgets, np.int64)
         shape = (len(plan.forest.question_ids), len(budgets))
         value, within = (np.full((*shape, len(plan.selections)), np.nan) for _ in range(2))
@@ -87,7 +87,8 @@ def _within_of_votes(search: Sample, plan: Plan, value: Float64s) -> Float64s:
     return within
 
 
-def _ready(search: Sample, plan: Plan) -> tuple[Solutions, Float32s, Int64s]:
+def ready(search: Sample, plan: Plan) -> tuple[Solutions, Float32s, Int64s]:
+    """The solutions, score columns and the column of each selection; raises what `replay` and `exact` raise."""
     forest = plan.forest
     refuse_kind(forest, search.kind, str(search))
     refuse_short_pools(plan, forest.root_pools(), max(plan.budgets), "samples")
