@@ -1,4 +1,4 @@
-// Votes in the disjoint blocks of permutations of whole pools: the twin of tts_sim/kernels/{sample,blocks}.py.
+// Votes in the disjoint blocks of permutations of whole pools: the twin of tts_sim/kernels/{sample,blocks,votes}.py.
 #include "common.h"
 
 enum { LANES = 8 };
@@ -10,8 +10,13 @@ typedef struct {
 } Layout;
 
 typedef struct {
-    int64_t num, num_correct, *answer;
+    int64_t num, num_correct, *answer, num_right;
 } Votes;
+
+typedef struct {
+    const int64_t *tokens;
+    int64_t pool, total, longest;
+} Lengths;
 
 typedef struct {
     int64_t *restrict order, *restrict answer;
@@ -84,11 +89,6 @@ static bool adds_exactly(const double *weight, int64_t num, int64_t most) {
     bool exact = true;
     for (int64_t i = 0; i < num; i++) exact &= weight[i] / unit == floor(weight[i] / unit);
     return exact;
-}
-
-static int64_t vote_of_one(const Desk *desk, const Votes *votes, int64_t columns) {
-    for (int64_t c = 0; c < columns; c++) desk->share[c] = desk->answer[c] < votes->num_correct ? 1.0 : 0.0;
-    return 0;
 }
 
 static int64_t vote_of_two(const Desk *desk, const Votes *votes, int64_t second, int64_t columns) {
@@ -194,19 +194,16 @@ static int64_t vote_of_few(
 }
 
 static void add_up(
-    const Desk *desk, const Votes *votes, const int64_t *row, const int64_t *place, int64_t n, int64_t blocks, int64_t stride
+    const Desk *desk, const Votes *votes, const int64_t *row, int64_t n, int64_t columns, int64_t stride
 ) {
     double *restrict sums = desk->sums;
     for (int64_t c = 0; c < (votes->num + 1) * stride; c++) sums[c] = -1.0;
-    int64_t d = 0;
-    for (int64_t j = 0; j < blocks; j++) {
-        int64_t column = place[j] * LANES;
-        for (int64_t i = 0; i < n; i++, d++) {
-            int64_t at = row[d] * LANES;
-            for (int64_t t = 0; t < LANES; t++) {
-                double *cell = sums + desk->answer[at + t] * stride + column + t;
-                *cell = (*cell > 0.0 ? *cell : 0.0) + desk->weight[at + t];
-            }
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t *restrict answer = desk->answer + row[i] * LANES;
+        const double *restrict weight = desk->weight + row[i] * LANES;
+        for (int64_t c = 0; c < columns; c++) {
+            double *cell = sums + answer[c] * stride + c;
+            *cell = (*cell > 0.0 ? *cell : 0.0) + weight[c];
         }
     }
 }
@@ -259,13 +256,12 @@ static void average(const Desk *desk, const int64_t *place, int64_t blocks, int6
             double *restrict low = share, *restrict high = share + (width - half) * LANES;
             for (int64_t c = 0; c < half * LANES; c++) low[c] += high[c];
         }
-    int64_t counted = mixed ? blocks : 1;
-    for (int64_t t = 0; t < LANES; t++) {
-        total[t] = squares[t] = 0.0;
-        for (int64_t j = 0; j < counted; j++) {
-            double value = share[place[j] * LANES + t];
-            total[t] += value;
-            squares[t] += mixed ? value * value : value;
+    for (int64_t t = 0; t < LANES; t++) total[t] = squares[t] = 0.0;
+    for (int64_t j = 0; j < (mixed ? blocks : 1); j++) {
+        const double *value = share + place[j] * LANES;
+        for (int64_t t = 0; t < LANES; t++) {
+            total[t] += value[t];
+            squares[t] += mixed ? value[t] * value[t] : value[t];
         }
     }
 }
@@ -285,24 +281,26 @@ static void block_values(
             summed = false;
         }
         if (n == 1) {
-            mixed = vote_of_one(desk, votes, columns);
-        } else if (n == 2) {
-            mixed = vote_of_two(desk, votes, row[1], columns);
-        } else if (n == 4) {
-            mixed = vote_of_four(desk, votes, row, columns);
-        } else if (is_small(votes->num, n)) {
-            mixed = vote_of_few(desk, votes, row, n, columns, counted);
+            for (int64_t t = 0; t < LANES; t++) total[t] = squares[t] = (double)votes->num_right;
         } else {
-            if (summed && additive) {
-                merge(desk, votes, n / layout->budgets[b - 1], columns, stride);
+            if (n == 2) {
+                mixed = vote_of_two(desk, votes, row[1], columns);
+            } else if (n == 4) {
+                mixed = vote_of_four(desk, votes, row, columns);
+            } else if (is_small(votes->num, n)) {
+                mixed = vote_of_few(desk, votes, row, n, columns, counted);
             } else {
-                stride = columns + LANES;
-                add_up(desk, votes, row, place, n, blocks, stride);
-                summed = true;
+                if (summed && additive) {
+                    merge(desk, votes, n / layout->budgets[b - 1], columns, stride);
+                } else {
+                    stride = columns + LANES;
+                    add_up(desk, votes, row, n, columns, stride);
+                    summed = true;
+                }
+                mixed = vote_of_many(desk, votes, columns, stride);
             }
-            mixed = vote_of_many(desk, votes, columns, stride);
+            average(desk, place, blocks, mixed, total, squares);
         }
-        average(desk, place, blocks, mixed, total, squares);
         for (int64_t t = 0; t < LANES; t++) {
             value[b * LANES + t] = total[t] / (double)blocks;
             if (blocks > 1)
@@ -314,7 +312,7 @@ static void block_values(
 static Votes votes_of(const Trees *trees, const Solutions *found, int64_t q, int64_t pool) {
     int64_t origin = trees->answer_start[q], num_answers = trees->answer_start[q + 1] - origin;
     int64_t *number = malloc((num_answers + 1) * 8);
-    Votes votes = {0, 0, malloc(pool * 8)};
+    Votes votes = {0, 0, malloc(pool * 8), 0};
     const int32_t *row = found->row + found->start[q];
     for (int64_t a = 0; a < num_answers; a++) number[a] = -1;
     for (int correct = 1; correct >= 0; correct--) {
@@ -327,6 +325,7 @@ static Votes votes_of(const Trees *trees, const Solutions *found, int64_t q, int
     for (int64_t i = 0; i < pool; i++) {
         int64_t a = trees->answer[row[i]];
         votes.answer[i] = a >= 0 ? number[a - origin] : votes.num;
+        votes.num_right += votes.answer[i] < votes.num_correct;
     }
     free(number);
     return votes;
@@ -342,23 +341,51 @@ static void shuffle(uint64_t key, int64_t *order, int64_t pool) {
     }
 }
 
-static void count_trial(
-    const int64_t *budgets, int64_t within, int64_t num_budgets, const int64_t *tokens, const int64_t *order, int64_t pool,
-    const double *value, const double *product, int64_t q, const Tally *tally
+static void count_values(
+    const double *value, const double *product, int64_t within, int64_t lanes, int64_t row, const Tally *tally
 ) {
-    int64_t spent = 0, longest = 0, i = 0;
     for (int64_t b = 0; b < within; b++) {
-        for (; i < budgets[b]; i++) {
-            int64_t length = tokens[order[i]];
-            spent += length;
-            longest = length > longest ? length : longest;
+        int64_t num = tally->supported[row + b];
+        double first = tally->first[row + b], shift = tally->shift[row + b], squares = tally->squares[row + b];
+        double products = tally->products[row + b];
+        for (int64_t t = 0; t < lanes; t++, num++) {
+            first = num > 0 ? first : value[b * LANES + t];
+            double difference = value[b * LANES + t] - first;
+            shift += difference;
+            squares += difference * difference;
+            products += product[b * LANES + t];
         }
-        int64_t row = q * num_budgets + b;
-        bool paired = pool >= 2 * budgets[b];
-        note(tally, row, row, value[b * LANES]);
-        if (paired) tally->products[row] += product[b * LANES];
-        tally->paired[row] += paired;
-        spend(tally, row, budgets[b], spent, longest, budgets[b], 0);
+        tally->first[row + b] = first;
+        tally->shift[row + b] = shift;
+        tally->squares[row + b] = squares;
+        tally->products[row + b] = products;
+    }
+}
+
+static void count_costs(
+    const int64_t *budgets, const Lengths *lengths, const int64_t *order, int64_t within, int64_t lanes, int64_t row,
+    const Tally *tally
+) {
+    int64_t pool = lengths->pool;
+    for (int64_t t = 0; t < lanes; t++) {
+        int64_t tokens = 0, longest = 0, i = 0;
+        for (int64_t b = 0; b < within; b++) {
+            if (budgets[b] == pool) {
+                tokens = lengths->total, longest = lengths->longest;
+            } else {
+                for (; i < budgets[b]; i++) {
+                    int64_t length = lengths->tokens[order[t * pool + i]];
+                    tokens += length;
+                    longest = length > longest ? length : longest;
+                }
+            }
+            tally->supported[row + b] += 1;
+            tally->generations[row + b] += budgets[b];
+            tally->tokens[row + b] += tokens;
+            tally->critical[row + b] += longest;
+            tally->calls[row + b] += budgets[b];
+            tally->paired[row + b] += pool >= 2 * budgets[b];
+        }
     }
 }
 
@@ -367,13 +394,17 @@ static void vote_question(
     int64_t trials, uint64_t seed, const Solutions *found, const Tally *tally
 ) {
     int64_t origin = found->start[q], pool = found->start[q + 1] - origin, within = 0;
-    const int64_t *tokens = found->tokens + origin;
+    Lengths lengths = {found->tokens + origin, pool, 0, 0};
     while (within < num_budgets && budgets[within] <= pool) within++;
     for (int64_t b = within; b < num_budgets; b++) tally->exhausted[q * num_budgets + b] += trials;
     if (within == 0) return;
     Layout layout = lay_out(budgets, within, pool);
     Votes votes = votes_of(trees, found, q, pool);
     double *weight = calloc(pool, 8), *value = calloc(within * LANES, 8), *product = calloc(within * LANES, 8);
+    for (int64_t i = 0; i < pool; i++) {
+        lengths.total += lengths.tokens[i];
+        lengths.longest = lengths.tokens[i] > lengths.longest ? lengths.tokens[i] : lengths.longest;
+    }
     for (int64_t i = 0; i < pool; i++)
         if (votes.answer[i] < votes.num) weight[i] = counted ? 1.0 : (double)score[found->row[origin + i]];
     bool additive = counted || adds_exactly(weight, pool, budgets[within - 1]);
@@ -383,10 +414,8 @@ static void vote_question(
         int64_t lanes = trials - begin < LANES ? trials - begin : LANES;
         for (int64_t t = 0; t < lanes; t++) shuffle(mix(key, begin + t), desk.order + t * pool, pool);
         block_values(&layout, &desk, &votes, weight, counted, additive, value, product);
-        for (int64_t t = 0; t < lanes; t++)
-            count_trial(
-                budgets, within, num_budgets, tokens, desk.order + t * pool, pool, value + t, product + t, q, tally
-            );
+        count_values(value, product, within, lanes, q * num_budgets, tally);
+        count_costs(budgets, &lengths, desk.order, within, lanes, q * num_budgets, tally);
     }
     free_layout(layout), free_desk(desk), free(votes.answer), free(weight), free(value), free(product);
 }
