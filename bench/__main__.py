@@ -57,7 +57,7 @@ def main() -> None:
             return
         show(sections, report.grown([growth.grow(axis) for axis in growth.axes(size)]))
     whole = {growth.VOTES: stars(size), growth.BEAM: bushes(size)}
-    threaded = {spec: growth.by_threads(spec, workload) for spec, workload in whole.items()}
+    threaded = [growth.by_threads(spec, workload) for spec, workload in whole.items()]
     show(sections, report.threads(threaded))
     if size == "full":
         show(sections, report.targets(measured, threaded))

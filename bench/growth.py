@@ -40,6 +40,15 @@ class Grown:
     per_draw: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class Threaded:
+    """Seconds of a kernel with 1, 2 … threads: on the wall, and of CPU."""
+
+    spec: str
+    wall: list[float]
+    cpu: list[float]
+
+
 def axes(size: str) -> list[Axis]:
     """Every axis of the two kernels; all meet in the workload of their comparison but for `samples`."""
     whole, bushy = stars(size), bushes(size)
@@ -84,8 +93,8 @@ def grow(axis: Axis) -> Grown:
     return Grown(axis, tuple(seconds), tuple(taken / draws for taken, draws in zip(seconds, work, strict=True)))
 
 
-def by_threads(spec: str, workload: Workload) -> list[float]:
-    """Seconds on the wall with 1, 2 … threads, up to one a core (at least two)."""
+def by_threads(spec: str, workload: Workload) -> Threaded:
+    """With 1, 2 … threads, up to one a core (at least two)."""
 
     def run(threads: int) -> None:
         numba.set_num_threads(threads)
@@ -94,7 +103,8 @@ def by_threads(spec: str, workload: Workload) -> list[float]:
     before = numba.get_num_threads()
     options: Any = config
     most = min(max(2, num_cores()), options.NUMBA_NUM_THREADS)
+    runs = [partial(run, threads) for threads in range(1, most + 1)]
     try:
-        return fastest([partial(run, threads) for threads in range(1, most + 1)], time.perf_counter)
+        return Threaded(spec, fastest(runs, time.perf_counter, repeats=20, enough=4.0), fastest(runs))
     finally:
         numba.set_num_threads(before)

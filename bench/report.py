@@ -12,8 +12,8 @@ from pathlib import Path
 import numba
 import numpy as np
 
-from bench import growth, twins
-from bench.growth import Grown
+from bench import twins
+from bench.growth import VOTES, Grown, Threaded
 from bench.timing import num_cores
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
@@ -108,27 +108,28 @@ def grown(measured: Sequence[Grown]) -> str:
     return table(("kernel", "of", "sizes", "ms", "ns a draw"), rows)
 
 
-def threads(measured: dict[str, list[float]]) -> str:
-    """Wall time with 1, 2 … threads."""
+def threads(measured: Sequence[Threaded]) -> str:
+    """Times with 1, 2 … threads. More CPU time with more threads is what sharing costs; the rest is a busy machine."""
     rows = [
-        (spec, _steps([f"{place + 1}" for place in range(len(seconds))]), _steps([_short(s * 1e3) for s in seconds]),
-         _steps([_short(seconds[0] / s) for s in seconds]))
-        for spec, seconds in measured.items()
-    ]  # fmt: skip
-    return table(("kernel", "threads", "ms on the wall", "times as fast"), rows)
+        (
+            row.spec,
+            _steps([f"{place + 1}" for place in range(len(row.wall))]),
+            _steps([_short(seconds * 1e3) for seconds in row.wall]),
+            _steps([_short(row.wall[0] / seconds) for seconds in row.wall]),
+            _steps([_short(seconds * 1e3) for seconds in row.cpu]),
+        )
+        for row in measured
+    ]
+    return table(("kernel", "threads", "ms on the wall", "times as fast", "ms of CPU"), rows)
 
 
-def targets(measured: Sequence[Measured], threaded: dict[str, list[float]]) -> str:
+def targets(measured: Sequence[Measured], threaded: Sequence[Threaded]) -> str:
     """What was aimed at, and what was measured."""
-    found = [
-        *(_targets_of(row) for row in measured),
-        *([Target(f"{spec}: 1 thread / 2 threads", s[0] / s[1], least=TWO_THREADS)] for spec, s in threaded.items()),
-    ]
-    rows = [
-        (target.what, "yes" if target.is_met else "no", target.wanted, _short(target.measured))
-        for group in found
-        for target in group
-    ]
+    found = [target for row in measured for target in _targets_of(row)]
+    for row in threaded:
+        if len(row.wall) > 1:
+            found.append(Target(f"{row.spec}: 1 thread / 2 threads", row.wall[0] / row.wall[1], least=TWO_THREADS))
+    rows = [(goal.what, "yes" if goal.is_met else "no", goal.wanted, _short(goal.measured)) for goal in found]
     return table(("ratio of times", "reached", "wanted", "measured"), rows)
 
 
@@ -136,7 +137,7 @@ def _targets_of(row: Measured) -> list[Target]:
     if row.contender == "C twin":
         most = MOST_OF_VOTES if row.comparison.startswith("sample") else MOST_OF_BEAM
         return [Target(f"{row.comparison}: kernel / C twin", 1 / row.ratio, most=most)]
-    if row.comparison == growth.VOTES and row.contender in LEAST:
+    if row.comparison == VOTES and row.contender in LEAST:
         return [Target(f"{row.comparison}: {row.contender} / kernel", row.ratio, least=LEAST[row.contender])]
     return []
 

@@ -7,16 +7,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-REPEATS = 7
-ENOUGH = 1.0  # seconds that a contender runs in all, once it has run
 
+def fastest(
+    runs: Sequence[Callable[[], object]],
+    clock: Callable[[], float] = time.process_time,
+    repeats: int = 7,
+    enough: float = 1.0,
+) -> list[float]:
+    """Seconds of the fastest run of each, CPU time unless the clock says otherwise.
 
-def fastest(runs: Sequence[Callable[[], object]], clock: Callable[[], float] = time.process_time) -> list[float]:
-    """Seconds of the fastest run of each, CPU time unless the clock says otherwise."""
+    A run is repeated no more once all its repetitions took `enough` seconds.
+    """
     times: list[list[float]] = [[] for _ in runs]
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         for run, own in zip(runs, times, strict=True):
-            if sum(own) < ENOUGH:
+            if sum(own) < enough:
                 begun = clock()
                 run()
                 own.append(clock() - begun)

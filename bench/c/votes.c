@@ -234,17 +234,21 @@ static int64_t vote_of_many(const Desk *desk, const Votes *votes, int64_t column
         share[c] = right[c] > wrong[c] ? 1.0 : 0.0;
         mixed += (right[c] == wrong[c]) & (right[c] >= 0.0);
     }
-    if (mixed)
-        for (int64_t c = 0; c < columns; c++)
-            if (right[c] == wrong[c] && right[c] >= 0.0) {
-                int64_t leaders = 0, correct = 0;
-                for (int64_t a = 0; a < votes->num; a++) {
-                    bool leads = desk->sums[a * stride + c] == right[c];
-                    leaders += leads;
-                    correct += leads && a < votes->num_correct;
-                }
-                share[c] = (double)correct / (double)leaders;
+    if (mixed) {
+        double *restrict leaders = desk->right;
+        for (int64_t c = 0; c < columns; c++) leaders[c] = share[c] = 0.0;
+        for (int64_t a = 0; a < votes->num; a++) {
+            const double *restrict total = desk->sums + a * stride;
+            double counts = a < votes->num_correct ? 1.0 : 0.0;
+            for (int64_t c = 0; c < columns; c++) {
+                double leads = total[c] == (right[c] > wrong[c] ? right[c] : wrong[c]) ? 1.0 : 0.0;
+                leaders[c] += leads;
+                share[c] += leads * counts;
             }
+        }
+        for (int64_t c = 0; c < columns; c++)
+            share[c] = (right[c] > wrong[c] ? right[c] : wrong[c]) >= 0.0 ? share[c] / leaders[c] : 0.0;
+    }
     return mixed;
 }
 

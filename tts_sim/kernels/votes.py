@@ -215,14 +215,16 @@ def vote_of_many(desk: Desk, votes: Votes, columns: Int, stride: Int) -> Int:
         share[c] = 1.0 if right[c] > wrong[c] else 0.0
         mixed += 1 if (right[c] == wrong[c]) & (right[c] >= 0.0) else 0
     if mixed:
+        leaders = desk.right[:columns]
+        leaders[:], share[:] = 0.0, 0.0
+        for a in range(votes.num):
+            total, counts = desk.sums[a * stride : a * stride + columns], 1.0 if a < votes.num_correct else 0.0
+            for c in range(columns):
+                leads = 1.0 if total[c] == max(right[c], wrong[c]) else 0.0
+                leaders[c] += leads
+                share[c] += leads * counts
         for c in range(columns):
-            if right[c] == wrong[c] and right[c] >= 0.0:
-                leaders, correct = 0, 0
-                for a in range(votes.num):
-                    leads = desk.sums[a * stride + c] == right[c]
-                    leaders += leads
-                    correct += leads and a < votes.num_correct
-                share[c] = correct / leaders
+            share[c] = share[c] / leaders[c] if max(right[c], wrong[c]) >= 0.0 else 0.0
     return mixed
 
 
