@@ -40,22 +40,20 @@ def measure_apart(
     `sizes`: the budgets of each strategy; None: those of `asked`, or every power of two that the cache holds where it
     asks for none. Raises ValueError and CacheExhausted as `replay_apart`.
     """
-    from tts_sim.cli.engine import runs_of
+    from tts_sim.cli.engine import loaded
     from tts_sim.costs import model_sizes, priced
     from tts_sim.roles import replay_apart
-    from tts_sim.verifiers import side_by_side
 
-    parts = runs_of(cache, asked)
-    judged = side_by_side([forest for forest, _ in parts], asked.verifiers, seed=asked.seed)
-    forests = [forest for forest, _ in judged]
+    parts = loaded(cache, asked)
+    forests = [part.forest for part in parts]
     budgets = sizes or {
         str(strategy): found
-        for forest, members in parts
-        for strategy, found in _sizes(forest, members, asked.budgets, draws).items()
+        for part in parts
+        for strategy, found in _sizes(part.source, part.strategies, asked.budgets, draws).items()
     }
     apart = replay_apart(
         forests, list(asked.strategies), budgets, difficulty_draws=draws, trials=asked.trials, seed=asked.seed,
-        verifier=next((name for _, names in judged for name in names if name is not None), None),
+        verifier=next((name for part in parts for name in part.judges if name is not None), None),
     )  # fmt: skip
     difficulty = {"oracle": apart.oracle} | ({} if apart.predicted is None else {"predicted": apart.predicted})
     return Measured(
@@ -90,7 +88,8 @@ def _sizes(
     forest: Forest, strategies: Sequence[Strategy], budgets: Sequence[int], draws: int
 ) -> dict[Strategy, Sequence[int]]:
     """The budgets that each strategy is replayed at; trees that were recorded for some, at those at most."""
-    from tts_sim.cli.engine import fitting, powers_for
+    from tts_sim.budgets import spendable
+    from tts_sim.cli.engine import fitting
     from tts_sim.cli.options import note
 
     demand = forest.recorded.get("demand")
@@ -102,13 +101,15 @@ def _sizes(
     for strategy in strategies:
         limit = recorded if recorded is not None and strategy.search.grows_trees else None
         if not budgets:
-            found[strategy] = powers_for(strategy, most if limit is None else min(limit, int(pools.min())))
+            last = most if limit is None else min(limit, int(pools.min()))
+            held = spendable(strategy.search, forest)
+            found[strategy] = [budget for budget in held if budget <= last] or held[:1]
             continue
-        ((spendable, _),) = fitting([strategy], budgets)
-        kept = [budget for budget in spendable if limit is None or budget <= limit]
+        ((asked_for, _),) = fitting([strategy], budgets)
+        kept = [budget for budget in asked_for if limit is None or budget <= limit]
         if not kept:
             raise ValueError(f"{strategy}: run {forest.run_id!r} recorded its trees for budgets up to {limit}.")
-        if len(kept) < len(spendable):
+        if len(kept) < len(asked_for):
             note(f"{strategy}: left out above {limit} (run {forest.run_id!r} recorded its trees up to there).")
         found[strategy] = kept
     return found

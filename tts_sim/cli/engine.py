@@ -6,10 +6,11 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from cache import Cache
+    from tts_sim.costs import Ledger, Sizes
     from tts_sim.forest import Forest
     from tts_sim.outcomes import Outcomes
     from tts_sim.spec import Strategy
@@ -82,80 +83,80 @@ class Asked:
     prompt_tokens: int | None = None
 
 
+class Part(NamedTuple):
+    """A run with its score columns, the verifiers to judge by one after the other, and the strategies that need it."""
+
+    forest: Forest
+    judges: Sequence[str | None]
+    strategies: Sequence[Strategy]
+    source: Forest  # as it was loaded, without verifiers made of others
+
+
 def outcomes_of(cache: Cache, asked: Asked) -> Outcomes:
     """Outcomes of every strategy at the budgets that it can spend, for each verifier, with their prices.
 
     Budgets that a strategy cannot spend are named on stderr. Raises ValueError if a strategy can spend none of them.
     """
-    check_options(asked)
-    announce_compilation(asked.strategies)
-    return replayed(cache, asked, forests_of(cache, asked.strategies, asked.run))
+    from tts_sim.costs import model_sizes
+
+    return replayed(loaded(cache, asked), asked, model_sizes(cache))
 
 
-def check_options(asked: Asked) -> None:
-    """Raises ValueError for a choice that there is not."""
+def loaded(cache: Cache, asked: Asked) -> list[Part]:
+    """The runs that the strategies need, each loaded once, when all that was asked for has been checked."""
     from tts_sim.costs import PREFILL
+    from tts_sim.errors import CacheExhausted
     from tts_sim.replay import METHODS, checked_choice
     from tts_sim.strategies.plan import ON_EXHAUSTED
+    from tts_sim.verifiers import side_by_side
 
     checked_choice("--method", asked.method, METHODS)
     checked_choice("--on-exhausted", asked.on_exhausted, ON_EXHAUSTED)
     checked_choice("--prefill", asked.prefill, PREFILL)
-
-
-def replayed(cache: Cache, asked: Asked, parts: Sequence[tuple[Forest, list[Strategy]]]) -> Outcomes:
-    """`outcomes_of` on runs that are loaded already, each with its strategies."""
-    from tts_sim.costs import Ledger, model_sizes, priced
-    from tts_sim.outcomes import combine
-    from tts_sim.replay import replay
-    from tts_sim.verifiers import rounds, side_by_side
-
-    _check_runs(parts)
-    outcomes = [
-        replay(
-            forest, group, budgets, verifier=judge, trials=asked.trials, seed=asked.seed,
-            method=asked.method, on_exhausted=asked.on_exhausted,  # type: ignore[arg-type]
-        )
-        for (forest, names), (_, wanted) in zip(
-            side_by_side([forest for forest, _ in parts], asked.verifiers, seed=asked.seed), parts, strict=True
-        )
-        for judge, members in rounds(wanted, names)
-        for budgets, group in (fitting(members, asked.budgets) if asked.budgets else supported(forest, members))
-    ]  # fmt: skip
-    ledger = Ledger(asked.prefill, asked.rescore, asked.prompt_tokens)  # type: ignore[arg-type]
-    return priced(combine(outcomes), model_sizes(cache), ledger)
-
-
-def runs_of(cache: Cache, asked: Asked) -> list[tuple[Forest, list[Strategy]]]:
-    """`forests_of`, ready to be replayed: kernels announced, empty runs refused, biased ones named on stderr."""
+    _ledger(asked)
     announce_compilation(asked.strategies)
-    parts = forests_of(cache, asked.strategies, asked.run)
-    _check_runs(parts)
-    return parts
-
-
-def _check_runs(parts: Sequence[tuple[Forest, list[Strategy]]]) -> None:
-    """Raises CacheExhausted for an empty run; a biased one is named on stderr."""
-    from tts_sim.cli.options import note
-    from tts_sim.errors import CacheExhausted
-
-    for forest, _ in parts:
+    found = forests_of(cache, asked.strategies, asked.run)
+    for forest, _ in found:
         if not forest.num_questions:
             raise CacheExhausted(f"run {forest.run_id!r} holds no generation yet. Record with `tts-sim generate`.")
-        if not forest.exchangeable:
-            note(f"run {forest.run_id!r}: its siblings are not i.i.d. (exchangeable is false): no figure is unbiased.")
+        note_unexchangeable(forest)
+    judged = side_by_side([forest for forest, _ in found], asked.verifiers, seed=asked.seed)
+    return [
+        Part(forest, names, wanted, source) for (forest, names), (source, wanted) in zip(judged, found, strict=True)
+    ]
 
 
-def powers_for(strategy: Strategy, most: int) -> list[int]:
-    """The powers of two up to `most` that the strategy can spend."""
-    budgets = []
-    for exponent in range(max(1, most).bit_length()):
-        try:
-            strategy.search.check_budget(2**exponent)
-        except ValueError:
-            continue
-        budgets.append(2**exponent)
-    return budgets or [1]
+def replayed(parts: Sequence[Part], asked: Asked, sizes: Sizes) -> Outcomes:
+    """Outcomes of these parts, as `outcomes_of`; strategies are those of the parts."""
+    from tts_sim.costs import priced
+    from tts_sim.outcomes import combine
+    from tts_sim.replay import replay
+    from tts_sim.verifiers import rounds
+
+    outcomes = [
+        replay(
+            part.forest, group, budgets, verifier=judge, trials=asked.trials, seed=asked.seed,
+            method=asked.method, on_exhausted=asked.on_exhausted,  # type: ignore[arg-type]
+        )
+        for part in parts
+        for judge, members in rounds(part.strategies, part.judges)
+        for budgets, group in (fitting(members, asked.budgets) if asked.budgets else supported(part.forest, members))
+    ]  # fmt: skip
+    return priced(combine(outcomes), sizes, _ledger(asked))
+
+
+def _ledger(asked: Asked) -> Ledger:
+    from tts_sim.costs import Ledger
+
+    return Ledger(asked.prefill, asked.rescore, asked.prompt_tokens)  # type: ignore[arg-type]
+
+
+def note_unexchangeable(forest: Forest) -> None:
+    """Say so on stderr if a run's siblings are not i.i.d. draws."""
+    from tts_sim.cli.options import note
+
+    if not forest.exchangeable:
+        note(f"run {forest.run_id!r}: its siblings are not i.i.d. (exchangeable is false): no figure is unbiased.")
 
 
 def fitting(strategies: Sequence[Strategy], budgets: Sequence[int]) -> list[tuple[tuple[int, ...], list[Strategy]]]:
@@ -186,12 +187,14 @@ def supported(forest: Forest, strategies: Sequence[Strategy]) -> list[tuple[tupl
     """The strategies by the budgets that the cache holds for them: those that a tree search was recorded for, and for
     the rest the powers of two up to the smallest pool.
     """
+    from tts_sim.budgets import powers_of_two
+
     demand = forest.recorded.get("demand")
     noted = demand.get("budgets") if isinstance(demand, dict) else None
     most = int(forest.root_pools().min())
     groups: dict[tuple[int, ...], list[Strategy]] = {}
     for strategy in strategies:
-        budgets = [2**exponent for exponent in range(most.bit_length())]
+        budgets = powers_of_two(1, most)
         if strategy.search.grows_trees and isinstance(noted, list):
             budgets = sorted(noted)
         spendable = []

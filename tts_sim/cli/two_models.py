@@ -58,17 +58,19 @@ class TwoModels:
 
 def two_models(cache: Cache, wanted: Wanted, specs: Sequence[str]) -> TwoModels:
     """Replays both models. Raises ValueError, naming the remedy, for what the cache or the options lack."""
-    from tts_sim.cli.engine import announce_compilation, forests_of, parsed, replayed
+    from tts_sim.cli.engine import loaded, parsed, replayed
     from tts_sim.cli.groups import question_levels
     from tts_sim.cli.options import note
+    from tts_sim.costs import model_sizes
     from tts_sim.load import load_forest
     from tts_sim.model_pairs import model_pair, run_models
 
     small, large = model_pair(cache, wanted.small, wanted.large)
     strategies = parsed(list(specs) or [_default(cache, small, wanted)], [])
-    announce_compilation(strategies)
-    parts = forests_of(cache, strategies, small.run if any(s.search.kind == small.kind for s in strategies) else None)
-    forests = [forest for forest, _ in parts]
+    named = small.run if any(strategy.search.kind == small.kind for strategy in strategies) else None
+    asked = _asked(wanted, strategies, named)
+    parts = loaded(cache, asked)
+    forests = [part.source for part in parts]
     if small.run not in [forest.run_id for forest in forests]:
         forests.insert(0, load_forest(cache, small.run))
     levels = question_levels(forests, wanted.by, wanted.bins)
@@ -79,7 +81,7 @@ def two_models(cache: Cache, wanted: Wanted, specs: Sequence[str]) -> TwoModels:
             f"models '{small.model}' and '{large.model}' were pretrained on {_amount(small)} and {_amount(large)} "
             "tokens; both are charged for as many, as in the paper (--own-data: each for its own)."
         )
-    outcomes = _counted(replayed(cache, _asked(wanted, strategies, small.run), parts), runs, wanted)
+    outcomes = _counted(replayed(parts, asked, model_sizes(cache)), runs, wanted)
     lines = []
     for line in _by_strategy(outcomes):
         run = runs[line.frame["run"][0]]
@@ -88,7 +90,7 @@ def two_models(cache: Cache, wanted: Wanted, specs: Sequence[str]) -> TwoModels:
     return TwoModels(small, large, lines, rival, sampled, levels, TOKENS[wanted.tokens])
 
 
-def _asked(wanted: Wanted, strategies: Sequence[Strategy], run: str) -> Asked:
+def _asked(wanted: Wanted, strategies: Sequence[Strategy], run: str | None) -> Asked:
     from tts_sim.cli.engine import Asked
 
     return Asked(

@@ -9,10 +9,10 @@ from numba import prange
 
 from tts_sim.arrays import Float32s, Float64s, Int, Int64s, Key, Solutions, Trees
 from tts_sim.kernels._jit import kernel, kernel_parallel
-from tts_sim.kernels.blocks import Votes
 from tts_sim.kernels.draws import draw_prefix, mix
 from tts_sim.kernels.sample import pool_of, votes_of, weights_of
 from tts_sim.kernels.select import BEST, ORACLE
+from tts_sim.kernels.votes import Votes
 
 
 class Found(NamedTuple):

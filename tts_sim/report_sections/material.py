@@ -10,9 +10,10 @@ import numpy as np
 import polars as pl
 
 from cache import Cache
+from tts_sim.budgets import powers_of_two
 from tts_sim.costs import model_sizes, priced
 from tts_sim.forest import Forest
-from tts_sim.headline import SAMPLING, TREES, powers_of_two
+from tts_sim.headline import SAMPLING, TREES
 from tts_sim.load import load_forest
 from tts_sim.model_pairs import RunModel, run_models
 from tts_sim.outcomes import Outcomes, combine

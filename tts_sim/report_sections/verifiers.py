@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from tts_sim.budgets import powers_of_two
 from tts_sim.charts.verifiers import accuracy_by_verifier, calibration_curve
-from tts_sim.headline import powers_of_two
 from tts_sim.outcomes import combine
 from tts_sim.replay import replay
 from tts_sim.report import Figure, Section
