@@ -84,25 +84,33 @@ def outcomes_of(cache: Cache, asked: Asked) -> Outcomes:
 
     Budgets that a strategy cannot spend are named on stderr. Raises ValueError if a strategy can spend none of them.
     """
-    from tts_sim.cli.options import note
     from tts_sim.costs import PREFILL, Ledger, model_sizes, priced
-    from tts_sim.errors import CacheExhausted
     from tts_sim.outcomes import combine
-    from tts_sim.replay import METHODS, checked_choice, replay
+    from tts_sim.replay import METHODS, checked_choice
     from tts_sim.strategies.plan import ON_EXHAUSTED
-    from tts_sim.verifiers import rounds, side_by_side
 
     checked_choice("--method", asked.method, METHODS)
     checked_choice("--on-exhausted", asked.on_exhausted, ON_EXHAUSTED)
     checked_choice("--prefill", asked.prefill, PREFILL)
     announce_compilation(asked.strategies)
+    ledger = Ledger(asked.prefill, asked.rescore, asked.prompt_tokens)  # type: ignore[arg-type]
+    return priced(combine(_replayed(cache, asked)), model_sizes(cache), ledger)  # the forests are gone by then
+
+
+def _replayed(cache: Cache, asked: Asked) -> list[Outcomes]:
+    """Outcomes of every run, verifier and set of budgets."""
+    from tts_sim.cli.options import note
+    from tts_sim.errors import CacheExhausted
+    from tts_sim.replay import replay
+    from tts_sim.verifiers import rounds, side_by_side
+
     parts = forests_of(cache, asked.strategies, asked.run)
     for forest, _ in parts:
         if not forest.num_questions:
             raise CacheExhausted(f"run {forest.run_id!r} holds no generation yet. Record with `tts-sim generate`.")
         if not forest.exchangeable:
             note(f"run {forest.run_id!r}: its siblings are not i.i.d. (exchangeable is false): no figure is unbiased.")
-    outcomes = [
+    return [
         replay(
             forest, group, budgets, verifier=judge, trials=asked.trials, seed=asked.seed,
             method=asked.method, on_exhausted=asked.on_exhausted,  # type: ignore[arg-type]
@@ -113,8 +121,6 @@ def outcomes_of(cache: Cache, asked: Asked) -> Outcomes:
         for judge, members in rounds(wanted, names)
         for budgets, group in fitting(members, asked.budgets)
     ]  # fmt: skip
-    ledger = Ledger(asked.prefill, asked.rescore, asked.prompt_tokens)  # type: ignore[arg-type]
-    return priced(combine(outcomes), model_sizes(cache), ledger)
 
 
 def fitting(strategies: Sequence[Strategy], budgets: Sequence[int]) -> list[tuple[tuple[int, ...], list[Strategy]]]:
