@@ -17,10 +17,8 @@ if TYPE_CHECKING:
 
 def announce_compilation(strategies: Sequence[Strategy]) -> None:
     """Say so on stderr if the kernels that these strategies run on are not compiled yet."""
-    from tts_sim.cli.start_up import prepare_kernels
     from tts_sim.kernels._jit import is_compiled
 
-    prepare_kernels()
     modules = {module for strategy in strategies for module in strategy.search.kernels}
     if not is_compiled("laying", *modules):
         print("compiling kernels, once for this machine …", file=sys.stderr)
