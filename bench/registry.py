@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bench import loading, searches, votes, workloads
+from bench import loading, replays, searches, twins, votes, workloads
 from bench.workloads import Workload
 from tts_sim.arrays import Float64s
 
@@ -46,34 +46,26 @@ def nodes(workload: Workload) -> int:
     return workload.forest.num_nodes
 
 
+def _replayed(spec: str) -> tuple[Contender, ...]:
+    """Our kernel, and its C twin where C can be compiled."""
+    ours = Contender("kernel", partial(replays.kernel, spec=spec))
+    twin = Contender("C twin", partial(replays.twin, spec=spec))
+    return (ours, twin) if twins.compiler() else (ours,)
+
+
+def _votes(spec: str, numpy: Callable[[Workload], Float64s], python: Callable[[Workload], Float64s]) -> Comparison:
+    others = (Contender("numpy", numpy, 100), Contender("Python", python, 20))
+    return Comparison(spec, workloads.stars, sample_draws, (*_replayed(spec), *others))
+
+
 def _beam(spec: str) -> Comparison:
-    return Comparison(
-        spec,
-        workloads.bushes,
-        search_draws,
-        (Contender("kernel", partial(votes.kernel, spec=spec)),
-         Contender("python", partial(searches.naive_beam, spec=spec), 1)),
-    )  # fmt: skip
+    naive = Contender("Python", partial(searches.naive_beam, spec=spec), 1)
+    return Comparison(spec, workloads.bushes, search_draws, (*_replayed(spec), naive))
 
 
-# A C twin of each kernel (issue 3) will be one more contender of its comparison.
 COMPARISONS = (
-    Comparison(
-        "sample+weighted",
-        workloads.stars,
-        sample_draws,
-        (Contender("kernel", partial(votes.kernel, spec="sample+weighted")),
-         Contender("numpy", votes.numpy_weighted, 50),
-         Contender("python", votes.loop_weighted, 5)),
-    ),
-    Comparison(
-        "sample+majority",
-        workloads.stars,
-        sample_draws,
-        (Contender("kernel", partial(votes.kernel, spec="sample+majority")),
-         Contender("numpy", votes.numpy_majority, 50),
-         Contender("python", votes.loop_majority, 5)),
-    ),
+    _votes("sample+weighted", votes.numpy_weighted, votes.loop_weighted),
+    _votes("sample+majority", votes.numpy_majority, votes.loop_majority),
     _beam("beam(width=4)+weighted"),
     _beam("beam(width=2)+weighted"),
     _beam("beam(width=sqrt)+weighted"),
@@ -81,6 +73,6 @@ COMPARISONS = (
         "load",
         workloads.bushes,
         nodes,
-        (Contender("kernel", loading.arrays), Contender("python", loading.objects, 50)),
+        (Contender("kernel", loading.arrays), Contender("Python", loading.objects, 50)),
     ),
-)  # fmt: skip
+)

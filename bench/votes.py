@@ -1,4 +1,4 @@
-"""Votes over samples, three ways: our kernel, vectorised numpy, and the usual Python loop."""
+"""Votes over samples by vectorised numpy and by the usual Python loop."""
 
 from __future__ import annotations
 
@@ -6,19 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.workloads import SEED, VERIFIER, Workload
+from bench.workloads import SEED, Workload
 from tts_sim.arrays import Float64s, Int64s, UInt64s
 from tts_sim.draws import MASK, mix
-from tts_sim.ledger import account
-from tts_sim.spec import parse_strategy
-from tts_sim.strategies.plan import Plan
-
-
-def kernel(workload: Workload, spec: str) -> Float64s:
-    """Accuracy, shape (Q, B), by the kernel of the strategy's search; no table is made."""
-    strategy = parse_strategy(spec)
-    plan = Plan(workload.forest, [strategy.selection], workload.budgets, VERIFIER, workload.trials, SEED)
-    return account(strategy.search.replay(plan), 0, workload.trials).accuracy
 
 
 def numpy_weighted(workload: Workload) -> Float64s:
@@ -37,12 +27,13 @@ def _numpy_votes(workload: Workload, weight: Any) -> Float64s:
     for q, answer, weights in _solutions(workload, weight):
         order = orders(workload, q, len(answer))
         correct = trees.answer_correct[trees.answer_start[q] : trees.answer_start[q + 1]]
+        drawn, weighed = answer[order], weights[order].astype(np.float64)
         for b, budget in enumerate(budgets):
-            blocks = len(answer) // budget
-            drawn = order[:, : blocks * budget].reshape(-1, budget)  # a row for each block of each trial
-            cell = answer[drawn] + len(correct) * np.arange(len(drawn))[:, None]
-            sums = np.bincount(cell.ravel(), weights[drawn].ravel(), len(drawn) * len(correct))
-            sums = sums.reshape(len(drawn), len(correct))
+            used = len(answer) // budget * budget
+            voted = drawn[:, :used].reshape(-1, budget)  # a row for each block of each trial
+            cell = voted + len(correct) * np.arange(len(voted))[:, None]
+            sums = np.bincount(cell.ravel(), weighed[:, :used].ravel(), len(voted) * len(correct))
+            sums = sums.reshape(len(voted), len(correct))
             tied = sums == sums.max(axis=1, keepdims=True)
             accuracy[q, b] = ((tied & correct).sum(axis=1) / tied.sum(axis=1)).mean()
     return accuracy

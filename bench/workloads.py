@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tts_sim.budgets import powers_of_two
 from tts_sim.forest import AnswerColumns, Forest, NodeColumns, build_forest
 
 VERIFIER = "prm"
@@ -91,15 +92,16 @@ def grow(
 
 def stars(size: str) -> Workload:
     """Solutions of one step: what best-of-n and majority are replayed on."""
-    num_questions, samples, trials = {"tiny": (3, 8, 5), "small": (100, 64, 100), "full": (500, 256, 200)}[size]
-    return grow(num_questions, samples, 1, [1.0], _powers_of_two(samples), trials)
+    num_questions, samples, trials = {"tiny": (4, 8, 5), "small": (100, 64, 100), "full": (500, 256, 200)}[size]
+    return solutions(num_questions, samples, powers_of_two(1, samples), trials)
+
+
+def solutions(num_questions: int, samples: int, budgets: Sequence[int], trials: int) -> Workload:
+    """So many solutions of one step to every question."""
+    return grow(num_questions, samples, 1, [1.0], budgets, trials)
 
 
 def bushes(size: str) -> Workload:
     """Trees of up to four steps with four children each, a tenth of the first steps ending at once."""
-    num_questions, roots, trials = {"tiny": (2, 8, 3), "small": (50, 16, 64), "full": (500, 32, 256)}[size]
-    return grow(num_questions, roots, 4, [0.1, 0.2, 0.5, 1.0], _powers_of_two(roots), trials)
-
-
-def _powers_of_two(most: int) -> list[int]:
-    return [2**i for i in range(most.bit_length())]
+    num_questions, roots, trials = {"tiny": (4, 8, 4), "small": (50, 16, 64), "full": (500, 32, 256)}[size]
+    return grow(num_questions, roots, 4, [0.1, 0.2, 0.5, 1.0], powers_of_two(1, roots), trials)

@@ -69,7 +69,7 @@ def append(connection: duckdb.DuckDBPyConnection, frames: Mapping[str, pl.DataFr
     content is the same.
     """
     batches = {
-        table: _typed(frames[table], table, columns(connection, table))
+        table: typed(frames[table], table, columns(connection, table))
         for table in _KEYS
         if table in frames and frames[table].height
     }
@@ -95,7 +95,7 @@ def append(connection: duckdb.DuckDBPyConnection, frames: Mapping[str, pl.DataFr
             connection.unregister(f"batch_{table}")
 
 
-def _typed(frame: pl.DataFrame, table: str, schema: list[Column]) -> pl.DataFrame:
+def typed(frame: pl.DataFrame, table: str, schema: list[Column]) -> pl.DataFrame:
     """The frame with exactly the table's columns and types; missing ones filled with their default or null."""
     names = [column.name for column in schema]
     for name in frame.columns:

@@ -15,6 +15,7 @@ from cache.append import append, columns
 from cache.connect import connect_file, first
 from cache.errors import CacheInvalid, CacheMissing
 from cache.migrate import migrate, require_current
+from cache.outcomes import save_outcomes
 from cache.parquet import TABLES, open_parquet
 
 VIEWS = ("paths", "path_scores", "endings", "solutions", "question_stats", "node_values", "calibration", "coverage")
@@ -84,6 +85,14 @@ class Cache:
         )
         if row is None:
             raise ValueError(f"there is no run '{run_id}' in {self.path}.")
+
+    def save_outcomes(self, rows: pl.DataFrame) -> None:
+        """Keeps the figures of replays, dated now, in one transaction; rows with the same key are replaced.
+
+        The key is that of `cache.outcomes`; raises as it says there.
+        """
+        self._require_writable()
+        save_outcomes(self.connection, rows.with_columns(pl.lit(now()).alias("saved")))
 
     def next_node_id(self, run_id: str) -> int:
         """The smallest id that a new node of the run may have: one above the largest, 0 for an empty run."""

@@ -195,8 +195,12 @@ def live(
     ] = None,
     budget: Annotated[str, typer.Option("--budget", "-b", help="Generations per question: 8,16.")] = "16",
     seed: Annotated[int, typer.Option("--seed", help="Seed of the live run; another than the cache's.")] = 1,
+    repeats: Annotated[int, typer.Option("--repeats", help="Live runs, with this seed and the next ones.")] = 1,
     run: RunName = None,
-    keep: Annotated[str | None, typer.Option("--keep", help="Keep the live run's cache under this name.")] = None,
+    keep: Annotated[
+        str | None, typer.Option("--keep", metavar="DIR", help="Keep the live runs' caches in this directory.")
+    ] = None,
+    page: Annotated[str | None, typer.Option("--output", "-o", help="Also write the table as Markdown.")] = None,
     device: Device = "auto",
     batch_rows: BatchRows = 2048,
     as_json: AsJson = False,
@@ -216,6 +220,7 @@ def live(
                 split_specs(strategy or ["beam(width=4)+weighted"]),
                 parse_budgets(budget),
                 seed=seed,
+                repeats=repeats,
                 run_id=run,
                 models=lab,
                 keep=keep,
@@ -225,6 +230,13 @@ def live(
             )
     from tts_sim.cli.options import print_rows
 
+    if page is not None:
+        import shlex
+        import sys
+
+        from generate.live_page import write_live_page
+
+        write_live_page(page, frame, ["tts-sim", *(shlex.quote(word) for word in sys.argv[1:])])
     print_rows(frame, as_json=as_json, as_csv=as_csv)
 
 

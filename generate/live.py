@@ -17,7 +17,7 @@ from generate.runs import build_recorder, fulfil
 from generate.settings import model_path, stored_settings
 from tts_sim.intervals import t_quantile
 from tts_sim.load import load_forest
-from tts_sim.outcomes import Outcomes
+from tts_sim.outcomes import Outcomes, combine
 from tts_sim.paired import paired_difference
 from tts_sim.replay import checked_budgets, checked_strategies, replay
 
@@ -28,6 +28,7 @@ def compare_live(
     budgets: Sequence[int],
     *,
     seed: int,
+    repeats: int = 1,
     run_id: str | None = None,
     models: str | None = None,
     keep: str | None = None,
@@ -41,12 +42,19 @@ def compare_live(
     they ask for is generated. Differences are paired by question. Strategies of one kind share a live cache, so their
     rows are not independent. Raises ValueError if the seed is the cache's own, or if a run has no recorded settings.
     """
+    if repeats < 1:
+        raise ValueError(f"repeats {repeats}: expected a whole number from 1.")
     wanted, ascending = checked_strategies(strategies), checked_budgets(budgets)
     rows: list[pl.DataFrame] = []
     for kind in dict.fromkeys(strategy.search.kind for strategy in wanted):
         specs = [str(strategy) for strategy in wanted if strategy.search.kind == kind]
         name = run_id if run_id is not None else load_forest(cache, kind=kind, questions=()).run_id
-        live = _live(cache, name, specs, ascending, seed, models, keep, device, batch_rows, progress)
+        live = combine(
+            [
+                _live(cache, name, specs, ascending, number, models, keep, device, batch_rows, progress)
+                for number in range(seed, seed + repeats)
+            ]
+        )
         replayed = replay(load_forest(cache, name, kind=kind), specs, ascending, seed=0)
         rows += [_row(live, replayed, spec, budget) for spec in specs for budget in ascending]
     return pl.concat(rows)
@@ -76,21 +84,34 @@ def _live(
         verifiers=tuple(replace(judge, model=model_path(judge.model, root)) for judge in settings.verifiers),
     )
     with tempfile.TemporaryDirectory() as scratch:
-        path = Path(keep) if keep is not None else Path(scratch) / "live.duckdb"
+        path = Path(keep if keep is not None else scratch) / f"{run_id}-{seed}.duckdb"
+        path.parent.mkdir(parents=True, exist_ok=True)
         with create_cache(path) as live:
             recorder = build_recorder(
-                live, fresh, questions=cache.table("questions"), device=device, batch_rows=batch_rows, progress=progress
+                live,
+                fresh,
+                questions=_questions(cache, run_id),
+                device=device,
+                batch_rows=batch_rows,
+                progress=progress,
             )
             fulfil(live, recorder, [Demand(tuple(specs), tuple(budgets), trials=1, seed=seed)])
             forest = load_forest(live, fresh.run_id, kind=fresh.kind)
             return replay(forest, specs, budgets, trials=1, seed=seed, method="monte-carlo")
 
 
+def _questions(cache: Cache, run_id: str) -> pl.DataFrame:
+    """The rows of the questions that the run holds."""
+    held = cache.frame("SELECT DISTINCT question_id FROM nodes WHERE run_id = $run", {"run": run_id})
+    return cache.table("questions").join(held, on="question_id", how="semi", maintain_order="left")
+
+
 def _row(live: Outcomes, replayed: Outcomes, spec: str, budget: int) -> pl.DataFrame:
     here = (pl.col("strategy") == spec) & (pl.col("budget") == budget)
     both = (
         live.frame.filter(here)
-        .select("question_id", live="accuracy", live_supported="supported")
+        .group_by("question_id", maintain_order=True)
+        .agg(live=pl.col("accuracy").mean(), live_supported=pl.col("supported").mean())
         .join(
             replayed.frame.filter(here).select("question_id", "trials", "method", "supported", replayed="accuracy"),
             on="question_id",

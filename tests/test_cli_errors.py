@@ -146,6 +146,78 @@ REPLAYS: list[tuple[list[object], list[str]]] = [
     (["sample+majority", "-b", "2", "--trials", 10**20], [f"trials {10**20}: expected", "2**31"]),
     (["sample+majority", "-b", "2", "--seed", "-1"], ["seed -1: expected an integer from 0 to 2**64 - 1"]),
     (["sample+majority", "-b", "2", "--seed", 2**64], [f"seed {2**64}: expected an integer from 0 to 2**64 - 1"]),
+    # searches of many kinds
+    (["lookahead(steps=-1)+best"], ["steps=-1: expected a whole number from 0"]),
+    (["lookahead(steps=1.5)+best"], ["steps=1.5: expected a whole number from 0"]),
+    (["lookahead(width=x)+best"], ["width=x: expected a whole number from 1, or sqrt"]),
+    (["lookahead(steps=1)+best", "-b", "3"], ["budget 3: lookahead(width=4,steps=1) needs a multiple of 2."]),
+    (["lookahead(steps=1)+best", "-b", "16"], ["fewer than 8 first steps (first: 'comb', 4)", "Lower"]),
+    (["dvts(width=0)+best"], ["width=0: expected a whole number from 1, or sqrt"]),
+    (["dvts(outputs=some)+best"], ["outputs=some: expected one of all, best"]),
+    (["dvts(width=2)+best", "-b", "3"], ["budget 3: dvts(width=2) needs a multiple of 2."]),
+    (["dvts(width=2)+best", "-b", "8"], ["fewer than 8 first steps (first: 'comb', 4)", "Lower"]),
+    (["rebase(temperature=0)+best"], ["temperature=0: expected a number above 0"]),
+    (["rebase(temperature=hot)+best"], ["temperature=hot: expected a number above 0"]),
+    (["rebase(rounding=up)+best"], ["rounding=up: expected one of remainder, round"]),
+    (["rebase+best", "-b", "8"], ["fewer than 8 first steps (first: 'comb', 4)", "Lower"]),
+    (["adaptive(confidence=.5)+best"], ["confidence=0.5: expected a number above 0.5, up to 1"]),
+    (["adaptive(confidence=95)+best"], ["confidence=95: expected a number above 0.5, up to 1"]),
+    (["adaptive(conf=.9)+best"], ["parameter 'conf' of adaptive is unknown; known: confidence"]),
+    (["adaptive+best", "-b", "8"], ["fewer than 8 samples (first: 'comb', 4)", "Lower"]),
+    (["beam(finished=melt)+best"], ["finished=melt: expected one of freeze, absorb, shrink, pool"]),
+    (["revise(sequential=0)+best"], ["sequential=0: expected a whole number from 1"]),
+    (["revise(sequential=2,ratio=1:1)+best"], ["revise needs one of sequential=S and ratio=a:b"]),
+    (["revise(ratio=2)+best"], ["ratio=2: expected sequential:parallel, for example 1:4"]),
+    # a run of the other kind
+    *((["-b", "4", "--run", "chains", f"{search}+best"], ["run 'chains' is of kind 'revisions'", "kind steps"])
+      for search in ("beam", "lookahead(steps=1)", "dvts", "rebase", "adaptive")),
+    (["-b", "4", "--run", "steps", "revise(ratio=1:1)+best"], ["run 'steps' is of kind 'steps'", "kind revisions"]),
+    # how figures are estimated
+    (["sample+majority", "-b", "2", "--method", "exact"], ["--method 'exact': expected one of auto, monte-carlo"]),
+    (["sample+majority", "-b", "2", "--method", ""], ["--method '': expected one of auto, monte-carlo"]),
+    (["sample+majority", "-b", "2", "--on-exhausted", "stop"],
+     ["--on-exhausted 'stop': expected one of refuse, bounds, reuse, borrow"]),
+    (["adaptive+majority", "-b", "2", "--on-exhausted", "borrow"],
+     ["on_exhausted='borrow': adaptive(confidence=0.95) knows refuse, bounds, reuse"]),
+    (["revise(sequential=2)+best", "-b", "2", "--on-exhausted", "borrow"],
+     ["on_exhausted='borrow': revise knows refuse, bounds, reuse"]),
+    *((["sample+majority", "-b", "2", "--bands", *more], ["--bands is for curves over all questions: leave out"])
+      for more in (["--per-question"], ["--by", "level"], ["-b", "9tokens"])),
+    # costs
+    (["sample+majority", "-b", "2", "--cost", "euros"], ["--cost euros: expected one of generations, tokens"]),
+    (["sample+majority", "-b", "2", "--cost", "flops"], ["--cost flops: unknown here", "models have no num_params"]),
+    (["sample+majority", "-b", "2", "--prefill", "twice"], ["--prefill 'twice': expected one of none, once, every"]),
+    (["sample+majority", "-b", "2", "--prefill", "once"],
+     ["prefill=once: the length of the prompt of question 'comb' is unknown", "--prompt-tokens", "extra JSON"]),
+    (["sample+majority", "-b", "2", "--prefill", "every", "--prompt-tokens", "-5"],
+     ["prompt_tokens=-5: expected a number of tokens, from 0"]),
+    (["sample+majority", "-b", "2", "--prompt-tokens", "9"],
+     ["--prompt-tokens 9: charged only with --prefill once or every"]),
+    # budgets in units of cost
+    (["sample+majority", "-b", "9tokens,5"], ["'9tokens,5': give every budget in the same unit"]),
+    (["sample+majority", "-b", "9tokens,5flops"], ["give every budget in the same unit"]),
+    (["sample+majority", "-b", "-9tokens"], ["'-9tokens': give every budget in the same unit"]),
+    (["sample+majority", "-b", "1,2…64tokens"], ["give every budget in the same unit"]),
+    (["sample+majority", "-b", "9Tokens"], ["unknown unit 'Tokens'; known: generations, tokens"]),
+    (["sample+majority", "-b", "0tokens"], ["'0tokens': expected amounts above 0"]),
+    (["sample+majority", "-b", "1e999tokens"], ["'1e999tokens': expected amounts above 0"]),
+    (["sample+majority", "-b", "1e9flops"], ["cost 'flops': unknown for these strategies; enter models.num_params"]),
+    (["sample+majority,beam(width=2)+best", "-b", "2tokens,3tokens"],
+     ["--budget 3tokens: too little for every strategy; the cheapest is sample+majority, from 6 tokens"]),
+    (["revise(sequential=4)+best", "-b", "99tokens"], ["fewer than 1 chains of 4 attempts (first: 'easy', 0)"]),
+    (["sample+majority", "-b", "9tokens", "--per-question"], ["--budget 9tokens means over questions"]),
+    # verifiers made of others
+    (["sample+best", "-b", "2", "--verifier", "flip(prm,probability=2)"],
+     ["'flip(prm,probability=2)': probability=2: expected a number from 0 to 1"]),
+    (["sample+best", "-b", "2", "--verifier", "flip(judge)"], ["unknown 'judge'; known: prm; or made of them: random"]),
+    (["sample+best", "-b", "2", "--verifier", "flip()"], ["flip needs the verifier that it changes, for example"]),
+    (["sample+best", "-b", "2", "--verifier", "temper(prm)"], ["temper needs temperature, for example temper(ID"]),
+    (["sample+best", "-b", "2", "--verifier", "temper(prm,temperature=0)"], ["temperature=0: expected a number above"]),
+    (["sample+best", "-b", "2", "--verifier", "power(prm,exponent=two)"], ["exponent=two: expected a number"]),
+    (["sample+best", "-b", "2", "--verifier", "sigmoid(prm,slope=2)"], ["'slope' of sigmoid is unknown; known: none"]),
+    (["sample+best", "-b", "2", "--verifier", "random(prm)"], ["verifier 'random(prm)': unknown; known: prm"]),
+    (["sample+best", "-b", "2", "--verifier", ""], ["verifier '': unknown; known: prm"]),
+    (["sample+best", "-b", "2", "--verifier", "prm", "--verifier", "noise(prm)"], ["'noise(prm)': unknown"]),
 ]  # fmt: skip
 
 
@@ -156,7 +228,80 @@ def test_a_bad_replay(arguments: list[object], pieces: list[str]) -> None:
         refused(tts_sim("replay", "small.duckdb", *arguments, "--json"), *pieces)
 
 
-@pytest.mark.parametrize("spec", ["sample+weighted", "sample+best"])
+COMPARISONS: list[tuple[list[object], list[str]]] = [
+    (["--method", "exact"], ["--method 'exact': expected one of auto, monte-carlo"]),
+    (["--on-exhausted", "stop"], ["--on-exhausted 'stop': expected one of refuse, bounds, reuse, borrow"]),
+    (["adaptive+best", "--on-exhausted", "borrow"], ["adaptive(confidence=0.95) knows refuse, bounds, reuse"]),
+    (["--run", "nowhere"], ["run 'nowhere': not in the cache; its runs: steps (steps)"]),
+    (["--verifier", "flip(prm,probability=7)"], ["probability=7: expected a number from 0 to 1"]),
+    (["--clusters", "topic"], ["--clusters topic: questions have no 'topic'; this cache knows of them: nothing"]),
+    (["-b", "9tokens"], ["budget '9tokens' in '9tokens': budgets are whole numbers of generations"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "pieces"), COMPARISONS, ids=lambda value: " ".join(map(str, value))[:40])
+def test_a_bad_comparison(arguments: list[object], pieces: list[str]) -> None:
+    refused(tts_sim("compare", "small.duckdb", "sample+majority", "sample+best", "-b", 2, *arguments), *pieces)
+
+
+@pytest.mark.parametrize("amount", ["0", "-3", "nan", "inf"])
+def test_a_bad_throughput(amount: str) -> None:
+    ended = tts_sim("demand", "small.duckdb", "sample+majority", "-b", 2, "--throughput", amount)
+    refused(ended, f"--throughput {float(amount)}: expected tokens a second, above 0")
+
+
+def test_limits_that_are_too_small_for_some() -> None:
+    """What fits is printed; what does not is named."""
+    specs = "sample+majority,revise(sequential=2)+majority"
+    rows = printed_json("replay", "small.duckdb", specs, "-b", "4tokens,9tokens,1e6tokens")
+    assert [(row["limit"], row["strategy"].partition("(")[0]) for row in rows] == [
+        (9.0, "sample+majority"), (9.0, "revise"), (1e6, "sample+majority"), (1e6, "revise"),
+    ]  # fmt: skip
+    assert {row["budget"] for row in rows if row["limit"] == 1e6} == {4}  # also of the chains: two of two attempts
+    ended = tts_sim("replay", "small.duckdb", specs, "-b", "4tokens,6tokens,9tokens")
+    assert ended.status == 0 and ended.err.splitlines() == [
+        "sample+majority: left out at 4 (its cheapest budget takes 6 tokens).",
+        "revise(sequential=2)+majority: left out at 4, 6 (its cheapest budget takes 7 tokens).",
+    ]
+
+
+def test_limits_go_as_far_as_the_cache(tmp_path: Path) -> None:
+    """Chains of 4, 2, 1, 1 attempts hold P · S = 2 · 2; a lookahead of one step costs two generations a draw."""
+    attempts = [[("A", 0.5)] * length for length in (4, 2, 1, 1)]
+    tree = forests.with_rollouts(forests.Case("t", [forests.tree("q", [(0.5, [("A", 0.5)] * 2)] * 4)]), 1, 1.0)
+    for name, questions in (("chains", [forests.chains("q", attempts)]), ("trees", tree.questions)):
+        file = write_jsonl(tmp_path / f"{name}.jsonl", questions)
+        kind = "revisions" if name == "chains" else "steps"
+        assert tts_sim("import", "native", file, "--into", tmp_path / "c.duckdb", "--kind", kind).status == 0
+    specs = ["revise(sequential=2)+majority", "revise(sequential=1)+majority", "lookahead(width=2,steps=1)+best"]
+    rows = printed_json("replay", tmp_path / "c.duckdb", *specs, "-b", "1e6tokens", "--trials", 4)
+    assert {row["strategy"]: row["budget"] for row in rows} == dict(zip(specs, (4, 4, 8), strict=True))
+
+
+@pytest.fixture
+def rebuilt(tmp_path: Path) -> Path:
+    """A tree that somebody's search left over: its siblings are no i.i.d. draws."""
+    cache = tmp_path / "rebuilt.duckdb"
+    assert tts_sim("import", "native", "steps.jsonl", "--into", cache, "--not-exchangeable").status == 0
+    return cache
+
+
+def test_every_figure_says_that_siblings_are_not_exchangeable(rebuilt: Path) -> None:
+    said = "run 'steps': its siblings are not i.i.d. (exchangeable is false): no figure is unbiased.\n"
+    specs = ["sample+majority", "beam(width=2)+best"]
+    for command in (["replay", rebuilt, *specs, "-b", "2,4"], ["compare", rebuilt, *specs, "-b", "2,4"],
+                    ["replay", rebuilt, *specs, "-b", "9tokens,99tokens"], ["verifiers", rebuilt]):  # fmt: skip
+        ended = tts_sim(*command)
+        assert (ended.status, ended.err) == (0, said), command
+        assert said in tts_sim(*command, "--json").err
+    for command in ("replay", "compare"):
+        rows = printed_json(command, rebuilt, *specs, "-b", "2,4")
+        assert {row["exchangeable"] for row in rows} == {False}
+        assert {row["exchangeable"] for row in printed_json(command, "small.duckdb", *specs, "-b", "2,4")} == {True}
+    refused(tts_sim("demand", rebuilt, "sample+majority", "-b", 2), "run 'steps' has no root pool: it was imported")
+
+
+@pytest.mark.parametrize("spec", ["sample+weighted", "sample+best", "adaptive+weighted"])
 def test_scores_that_are_not_there(spec: str) -> None:
     refused(
         tts_sim("replay", "half.duckdb", spec, "-b", 2),
@@ -166,15 +311,34 @@ def test_scores_that_are_not_there(spec: str) -> None:
     assert tts_sim("replay", "half.duckdb", "sample+majority", "-b", 2).status == 0
 
 
-def test_a_search_without_its_scores(tmp_path: Path) -> None:
-    gaps = forests.comb("gaps", 3, 4)
-    for node in gaps["nodes"][::3]:
+@pytest.fixture
+def gaps(tmp_path: Path) -> Path:
+    """Step trees of which a verifier has scored two nodes of three."""
+    question = forests.comb("gaps", 3, 4)
+    for node in question["nodes"][::3]:
         del node["scores"]
     cache = tmp_path / "gaps.duckdb"
-    assert tts_sim("import", "native", write_jsonl(tmp_path / "gaps.jsonl", [gaps]), "--into", cache).status == 0
+    assert tts_sim("import", "native", write_jsonl(tmp_path / "gaps.jsonl", [question]), "--into", cache).status == 0
+    return cache
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["beam(width=2)+majority", "dvts(width=2)+oracle", "rebase+majority", "sample+best(agg=min)",
+     "sample+weighted(agg=prod)"],
+)  # fmt: skip
+def test_a_verifier_that_covers_part(gaps: Path, spec: str) -> None:
+    way_out = "Run `tts-sim generate score`, or choose another verifier."
+    what = "of run 'gaps'; question 'gaps' needs one that is not scored. "
+    refused(tts_sim("replay", gaps, spec, "-b", 4), f"verifier 'prm' covers 8 of 12 nodes {what}{way_out}")
+    refused(tts_sim("compare", gaps, spec, "sample+oracle", "-b", 4), "verifier 'prm' covers 8 of 12 nodes")
     refused(
-        tts_sim("replay", cache, "beam(width=2)+majority", "-b", 4), "verifier 'prm' covers 8 of 12 nodes", "'gaps'"
+        tts_sim("replay", gaps, spec, "-b", 4, "--verifier", "flip(prm)"), "verifier 'flip(prm)' covers 8 of 12 nodes"
     )
+    assert tts_sim("replay", gaps, spec, "-b", 4, "--verifier", "random").status == 0  # scores every node
+    assert tts_sim("replay", gaps, "sample+majority", "-b", 4).status == 0
+    [row] = printed_json("verifiers", gaps)
+    assert row["num_unscored"] > 0
 
 
 def test_no_verifier_and_no_run_of_the_kind(tmp_path: Path) -> None:

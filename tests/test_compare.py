@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,7 +12,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from scipy.stats import ttest_rel
 
-from tests import forests
+from tests import cases, forests
 from tts_sim.compare import COLUMNS, compare, compare_all
 from tts_sim.intervals import simultaneous_band, t_interval
 from tts_sim.outcomes import Outcomes, combine
@@ -24,48 +21,38 @@ from tts_sim.replay import replay
 from tts_sim.spec import parse_strategy
 from tts_sim.student import t_quantile
 
-FILE = Path(__file__).resolve().parents[2] / "shared" / "cases.json"
-
-
-def figures(case: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Inputs and expected figures of a case."""
-    if not FILE.exists():
-        pytest.skip("cases.json is not here")
-    found = next(entry for entry in json.loads(FILE.read_text())["cases"] if entry["id"] == case)
-    return found["inputs"], {name: value["float"] for name, value in found["expected"].items()}
+A, B = ([tenths / 10 for tenths in side] for side in cases.C26_TENTHS)
 
 
 def test_c26() -> None:
-    inputs, expected = figures("C26")
-    result = paired_difference(inputs["A"], inputs["B"])
-    assert result.difference == pytest.approx(expected["diff"], abs=1e-12)
-    assert result.variance == pytest.approx(expected["var_of_mean"], abs=1e-12)
-    assert result.se == pytest.approx(expected["se"], abs=1e-12)
-    assert result.se_unpaired == pytest.approx(expected["se_unpaired"], abs=1e-12)
-    assert result.t == pytest.approx(expected["t"], abs=1e-12)
-    assert (result.p_value, result.test) == (expected["signflip_p_two_sided"], "sign-flip exact")
-    clustered = paired_difference(inputs["A"], inputs["B"], inputs["clusters"])
+    result = paired_difference(A, B)
+    assert result.difference == pytest.approx(float(cases.C26["difference"]), abs=1e-12)
+    assert result.variance == pytest.approx(float(cases.C26["variance"]), abs=1e-12)
+    assert result.se == pytest.approx(float(cases.C26["variance"]) ** 0.5, abs=1e-12)
+    assert result.se_unpaired == pytest.approx(cases.C26_SE_UNPAIRED, abs=1e-12)
+    assert result.t == pytest.approx(cases.C26_T, abs=1e-12)
+    assert (result.p_value, result.test) == (float(cases.C26["p_value"]), "sign-flip exact")
+    clustered = paired_difference(A, B, cases.C26_CLUSTERS)
     assert clustered.difference == result.difference and clustered.num_groups == 3
-    assert clustered.variance == pytest.approx(expected["cluster_var_CR0_G/(G-1)"], abs=1e-12)
+    assert clustered.variance == pytest.approx(float(cases.C26_CLUSTERED_VARIANCE), abs=1e-12)
     assert clustered.p_value == 0.25  # cluster sums .1, .2, .4: only all equal signs reach .7
 
 
 def test_c26_through_outcomes() -> None:
-    inputs, expected = figures("C26")
     names = [f"q{i}" for i in range(6)]
-    outcomes = made({"a": {4: inputs["A"]}, "b": {4: inputs["B"]}}, names)
+    outcomes = made({"a": {4: A}, "b": {4: B}}, names)
     row = compare(outcomes, "a", "b").row(0, named=True)
-    assert row["difference"] == pytest.approx(expected["diff"], abs=1e-12)
-    assert row["se"] == pytest.approx(expected["se"], abs=1e-12)
-    assert row["p_value"] == expected["signflip_p_two_sided"]
+    assert row["difference"] == pytest.approx(float(cases.C26["difference"]), abs=1e-12)
+    assert row["se"] == pytest.approx(float(cases.C26["variance"]) ** 0.5, abs=1e-12)
+    assert row["p_value"] == float(cases.C26["p_value"])
     assert (row["ci_low"], row["ci_high"]) == pytest.approx(t_interval(row["difference"], row["se"], 6))
     assert (row["band_low"], row["band_high"]) == (row["ci_low"], row["ci_high"])  # one budget
     assert row["detectable"] == pytest.approx((t_quantile(0.975, 5) + 0.8416212335729143) * row["se"])
     assert (row["num_questions"], row["supported"], row["method"]) == (6, 1.0, "exact")
     assert row["lower"] == row["upper"] == pytest.approx(row["difference"])
-    clusters = dict(zip(names, inputs["clusters"], strict=True))
+    clusters = dict(zip(names, cases.C26_CLUSTERS, strict=True))
     clustered = compare(outcomes, "a", "b", clusters=clusters).row(0, named=True)
-    assert clustered["se"] ** 2 == pytest.approx(expected["cluster_var_CR0_G/(G-1)"], abs=1e-12)
+    assert clustered["se"] ** 2 == pytest.approx(float(cases.C26_CLUSTERED_VARIANCE), abs=1e-12)
     assert (clustered["ci_low"], clustered["ci_high"]) == pytest.approx(
         t_interval(row["difference"], clustered["se"], 3)
     )
@@ -170,7 +157,7 @@ def made(
                     {"run": "r", "question_id": question, "strategy": strategy, "verifier": None, "budget": budget,
                      "accuracy": value if share >= 0.9 else None, "lower": value * share,
                      "upper": value * share + 1 - share, "supported": share,
-                     "method": "exact" if share >= 0.9 else "bounds"} | columns
+                     "method": "exact" if share >= 0.9 else "bounds", "exchangeable": True} | columns
                 )  # fmt: skip
     return Outcomes(pl.DataFrame(rows, schema_overrides={"verifier": pl.String, "accuracy": pl.Float64}))
 

@@ -19,6 +19,7 @@ from cache import create_cache, open_cache
 from cache.check import violations
 from generate.cli import app
 from generate.live import compare_live
+from generate.live_page import write_live_page
 from generate.plans import Chains, Demand, Greedy, flat, staircase
 from generate.protocols import Request
 from generate.runs import build_recorder, fulfil, start_run
@@ -301,9 +302,19 @@ def test_a_live_run_is_held_against_the_replay(tmp_path: Path, models: tuple[str
         recorder = build_recorder(cache, settings(models), questions=questions(tmp_path), device="cpu")
         fulfil(cache, recorder, [flat(8), Demand(STRATEGIES, (4,), trials=3, seed=0)])
     with open_cache(path) as cache:
-        row = compare_live(cache, STRATEGIES[:1], [4], seed=1, device="cpu").row(0, named=True)
+        frame = compare_live(cache, STRATEGIES[:1], [4], seed=1, repeats=2, device="cpu", keep=str(tmp_path / "kept"))
+        row = frame.row(0, named=True)
         assert row["supported"] == 1 and row["num_questions"] == 4 and row["replay_trials"] == 3
         assert row["ci_low"] <= row["difference"] <= row["ci_high"]
         assert row["difference"] == pytest.approx(row["live"] - row["replayed"])
         with pytest.raises(ValueError, match="the cache's own"):
             compare_live(cache, STRATEGIES[:1], [4], seed=0, device="cpu")
+        with pytest.raises(ValueError, match="repeats 0"):
+            compare_live(cache, STRATEGIES[:1], [4], seed=1, repeats=0, device="cpu")
+    with open_cache(tmp_path / "kept" / f"{settings(models).run_id}-2.duckdb") as live:
+        assert violations(live) == []
+    write_live_page(tmp_path / "live.md", frame, ["tts-sim", "generate", "live"])
+    page = (tmp_path / "live.md").read_text(encoding="utf-8")
+    assert f"| 4 | {100 * row['live']:.1f} | {100 * row['replayed']:.1f} |" in page and "of 1 intervals" in page
+    with pytest.raises(ValueError, match="cannot be written"):
+        write_live_page(tmp_path / "nowhere" / "live.md", frame, [])

@@ -34,10 +34,12 @@ COLUMNS: dict[str, Any] = {
     "test": pl.String,
     "detectable": pl.Float64,
     "num_questions": pl.Int64,
+    "num_clusters": pl.Int64,
     "lower": pl.Float64,
     "upper": pl.Float64,
     "supported": pl.Float64,
     "method": pl.String,
+    "exchangeable": pl.Boolean,
     "seed": pl.UInt64,
 }
 POWER = 0.8
@@ -57,7 +59,8 @@ def compare(
     `band_low`, `band_high`: all budgets at once. Both hold for new questions and new generations. `p_value` is
     two-sided, by the `test` named. `detectable`: the true difference that would be found at 5 % with 80 % power.
     The strategies may come from different runs; questions that only one of them has are left out. `clusters`
-    (question → cluster) names questions that depend on each other, such as variants of one template.
+    (question → cluster) names questions that depend on each other, such as variants of one template; what holds for
+    questions then holds for clusters, `num_clusters` of them. `exchangeable`: whether both runs are of i.i.d. draws.
 
     A question counts with the mean over its supported trials, as in `Outcomes.curve`; one that has none on either side
     is left out. `supported` is that of the weaker side; below .9 on average no difference is given (method `bounds`),
@@ -144,7 +147,9 @@ def _figures(at_budget: pl.DataFrame, groups: Int64s, seed: int) -> dict[str, An
         "lower": _mean(at_budget["lower"] - at_budget["upper_second"]),
         "upper": _mean(at_budget["upper"] - at_budget["lower_second"]),
         "supported": supported,
+        "num_clusters": len(np.unique(groups)),
         "method": "bounds",
+        "exchangeable": bool((at_budget["exchangeable"] & at_budget["exchangeable_second"]).all()),
     }
     there = at_budget["difference"].is_not_null().to_numpy()
     if supported < MIN_SUPPORT or not there.any():
@@ -156,6 +161,7 @@ def _figures(at_budget: pl.DataFrame, groups: Int64s, seed: int) -> dict[str, An
     figures |= {
         "difference": result.difference,
         "num_questions": result.num_questions,
+        "num_clusters": result.num_groups,
         "method": _method({*known["method"], *known["method_second"]}),
     }
     if result.num_groups > 1:
@@ -201,6 +207,7 @@ def _side(outcomes: Outcomes, name: str) -> pl.DataFrame:
         "upper",
         "supported",
         "method",
+        "exchangeable",
         value=VALUE,
     )
 

@@ -25,11 +25,16 @@ class Ledger:
     `prefill`: none of the context, the prompt `once` per question (Brown et al. 2024), or the whole context at `every`
     sampling call (nothing is kept between calls). `rescore`: a process verifier reads the prefix again at every step
     instead of each token once. `prompt_tokens`: the length of prompts that do not say their own.
+    Raises ValueError for a negative length.
     """
 
     prefill: Prefill = "none"
     rescore: bool = False
     prompt_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.prompt_tokens is not None and self.prompt_tokens < 0:
+            raise ValueError(f"prompt_tokens={self.prompt_tokens}: expected a number of tokens, from 0.")
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,8 @@ def priced(outcomes: Outcomes, sizes: Sizes, ledger: Ledger | None = None) -> Ou
         if len(unknown):
             raise ValueError(
                 f"prefill={ledger.prefill}: the length of the prompt of question {unknown['question_id'][0]!r} is "
-                "unknown; give prompt_tokens, or put it into the question's extra JSON as prompt_tokens."
+                "unknown; give prompt_tokens (on the command line --prompt-tokens), or put it into the question's "
+                "extra JSON as prompt_tokens."
             )
         read = pl.col("_prompt") * 1.0
         if ledger.prefill == "every":

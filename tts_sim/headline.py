@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from cache import Cache
+from tts_sim.budgets import powers_of_two
 from tts_sim.charts.theme import strategy_name
 from tts_sim.load import load_forest
 from tts_sim.outcomes import Outcomes, combine
@@ -33,15 +34,6 @@ def headline_outcomes(cache: Cache, *, seed: int = 0) -> Outcomes:
         most = int(forest.root_pools().min())
         parts.append(replay(forest, REVISIONS, powers_of_two(4, most), seed=seed))
     return combine(parts)
-
-
-def powers_of_two(first: int, last: int) -> list[int]:
-    """first, 2·first, 4·first … up to last."""
-    budgets = []
-    while first <= last:
-        budgets.append(first)
-        first *= 2
-    return budgets
 
 
 def wide(curve: pl.DataFrame, column: str) -> pl.DataFrame:

@@ -65,7 +65,8 @@ class Outcomes:
         replay knew, and without `by` its column is called `group`. The interval is over questions: it holds for new
         questions and new generations, and contains the noise of the cache. se_fixed is for these very questions with
         new generations (null where that cannot be told: 2n > K); se_mc is the share of chance in the replay.
-        With support below .9 no accuracy is given, and the method is `bounds`. Raises ValueError for an unknown `by`.
+        The method is the weakest of those that the questions were estimated by; with support below .9 it is `bounds`,
+        and no accuracy is given. Raises ValueError for an unknown `by`.
         """
         rows = self.frame.with_columns(value=VALUE)
         keys = list(KEYS)
@@ -77,7 +78,15 @@ class Outcomes:
             rows = rows.join(table, on="question_id", how="left", maintain_order="left")
             keys.insert(3, name)
         variance = pl.when(pl.col("variance").is_null().any()).then(None).otherwise(pl.col("variance").sum())
-        all_exact = (pl.col("method") == "exact").all()
+        weakest = (
+            pl.when((pl.col("method") == "exact").all())
+            .then(pl.lit("exact"))
+            .when((pl.col("method") == "imputed").any())
+            .then(pl.lit("imputed"))
+            .when((pl.col("method") == "plugin").any())
+            .then(pl.lit("plugin"))
+            .otherwise(pl.lit("monte-carlo"))
+        )
         curve = rows.group_by(keys, maintain_order=True).agg(
             *[pl.col(cost).mean() for cost in (*MEANS, *PRICES) if cost in rows.columns],
             accuracy=pl.col("value").mean(),
@@ -85,7 +94,7 @@ class Outcomes:
             upper=pl.col("upper").mean(),
             supported=pl.col("supported").mean(),
             exchangeable=pl.col("exchangeable").all(),
-            method=pl.when(all_exact).then(pl.lit("exact")).otherwise(pl.lit("monte-carlo")),
+            method=weakest,
             trials=pl.col("trials").max(),
             variance=variance / pl.len() ** 2,
             within=pl.col("within"),

@@ -8,7 +8,7 @@ from typing import Any
 
 from cache import Cache
 from generate.lab.problems import LARGE_TEMPERATURE, REVISER_TEMPERATURE, TEMPERATURE
-from generate.lab.record import SIZES, STRATEGIES
+from generate.lab.record import BEAMS, OTHER_TREES, SIZES
 from generate.lab.worth import worth
 from generate.settings import hardware
 
@@ -41,7 +41,8 @@ def write_readme(cache: Cache, stages: Mapping[str, Mapping[str, Any]], out: Pat
         "pilot whose samples were thrown away, so that they spread over the whole range of difficulty. The base "
         f"samples at temperature {TEMPERATURE}, the revision model at {REVISER_TEMPERATURE}, the large model at "
         f"{LARGE_TEMPERATURE}. "
-        f"Trees support {', '.join(STRATEGIES)} at budgets {', '.join(map(str, size.budgets))} "
+        f"Trees support {', '.join(BEAMS)} at budgets {', '.join(map(str, size.budgets))}, and "
+        f"{', '.join(OTHER_TREES)} at {', '.join(map(str, size.other_budgets))}, "
         f"for seed {seed} and {size.trials} trials; revision chains follow the staircase for "
         f"parallel × sequential = {size.longest_chain}.",
         "",

@@ -32,7 +32,8 @@ from generate.runs import build_recorder, fulfil
 from generate.samplers.transformers import load_sampler
 from generate.settings import RunSettings, VerifierSettings
 
-STRATEGIES = ("beam(width=4)+weighted", "beam(width=sqrt)+weighted")
+BEAMS = ("beam(width=4)+weighted", "beam(width=sqrt)+weighted")
+OTHER_TREES = ("dvts(width=4)+weighted", "rebase+weighted", "lookahead(width=4)+weighted")
 PRM = VerifierSettings("prm", "prm", "prm")
 ORM = VerifierSettings("orm", "orm", "orm")
 MAX_TOKENS = 160  # the longest reference solution has 12 lines of 8 tokens
@@ -44,16 +45,17 @@ class Size:
 
     questions: int
     samples: int
-    budgets: tuple[int, ...]
+    budgets: tuple[int, ...]  # of beam search
+    other_budgets: tuple[int, ...]  # of the other tree searches
     trials: int
     longest_chain: int
     large_samples: int
 
 
 SIZES = {
-    "tiny": Size(12, 8, (4,), 2, 4, 4),
-    "small": Size(500, 128, (4, 8, 16, 32), 4, 64, 16),
-    "large": Size(500, 512, (4, 8, 16, 32, 64, 128, 256), 8, 128, 64),
+    "tiny": Size(12, 8, (4,), (4,), 2, 4, 4),
+    "small": Size(500, 128, (4, 8, 16, 32), (8, 16), 4, 64, 16),
+    "large": Size(500, 512, (4, 8, 16, 32, 64, 128, 256), (16, 64), 8, 128, 64),
 }
 
 
@@ -106,7 +108,11 @@ def record_part(
     size = SIZES[preset]
     settings = next(settings for settings in run_settings(size, seed) if settings.run_id == name)
     plans: dict[str, tuple[Plan, ...]] = {
-        "base": (flat(size.samples), Demand(STRATEGIES, size.budgets, trials=size.trials, seed=seed)),
+        "base": (
+            flat(size.samples),
+            Demand(OTHER_TREES, size.other_budgets, trials=size.trials, seed=seed, name="other trees"),
+            Demand(BEAMS, size.budgets, trials=size.trials, seed=seed),
+        ),
         "revise": (Chains(staircase(size.longest_chain, spare=1)),),
         "large": (Greedy(), flat(size.large_samples)),
     }
@@ -127,7 +133,7 @@ def record_part(
 
 def run_settings(size: Size, seed: int) -> tuple[RunSettings, ...]:
     """The lab's three runs."""
-    widest = max(4, round(max(size.budgets) ** 0.5))
+    widest = max(size.other_budgets)  # rebase may send all that it has below one step
     common: dict[str, Any] = {
         "delimiter": DELIMITER,
         "seed": seed,

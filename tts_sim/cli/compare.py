@@ -6,10 +6,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tts_sim.cli.options import AsCsv, AsJson, CachePath
+from tts_sim.cli.options import (
+    AsCsv,
+    AsJson,
+    CachePath,
+    MethodOption,
+    OnExhaustedOption,
+    RunOption,
+    Seed,
+    StrategyOption,
+    Trials,
+)
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from cache import Cache
 
 FIGURES = ["difference", "se", "ci_low", "ci_high", "band_low", "band_high", "p_value", "p_holm", "detectable"]
 PROBABILITIES = ["p_value", "p_holm"]
@@ -17,6 +29,7 @@ BOUNDS = ["lower", "upper", "supported"]
 DISPENSABLE: list[str | tuple[str, ...]] = [
     "method",
     "num_questions",
+    "num_clusters",
     "test",
     "detectable",
     "se",
@@ -29,19 +42,22 @@ DISPENSABLE: list[str | tuple[str, ...]] = [
 def compare(
     cache: CachePath,
     specs: Annotated[list[str] | None, typer.Argument(metavar="SPEC SPEC…", help="Strategies, two or more.")] = None,
-    strategy: Annotated[
-        list[str] | None,
-        typer.Option("--strategy", "-s", metavar="SPEC", help="search+selection, e.g. beam+weighted; repeatable."),
-    ] = None,
+    strategy: StrategyOption = None,
     budget: Annotated[str, typer.Option("--budget", "-b", help="Generations per question: 1,2,4…64.")] = "1,2,4…64",
-    run: Annotated[str | None, typer.Option("--run", help="Run to replay; default: the first of the kind.")] = None,
+    run: RunOption = None,
     verifier: Annotated[str | None, typer.Option("--verifier", help="Verifier whose scores are used.")] = None,
-    trials: Annotated[int | None, typer.Option("--trials", help="Trials per question; default 256.")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of all draws.")] = 0,
-    method: Annotated[str, typer.Option("--method", help="auto (exact where it can be) or monte-carlo.")] = "auto",
-    on_exhausted: Annotated[
-        str, typer.Option("--on-exhausted", help="Where the cache ends: refuse, bounds, reuse or borrow.")
-    ] = "refuse",
+    trials: Trials = None,
+    seed: Seed = 0,
+    method: MethodOption = "auto",
+    on_exhausted: OnExhaustedOption = "refuse",
+    clusters: Annotated[
+        str | None,
+        typer.Option(
+            "--clusters",
+            metavar="NAME",
+            help="Questions that depend on each other: alike in level, subject, dataset, split or a key of extra.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
@@ -59,23 +75,41 @@ def compare(
     with open_for_reading(cache) as opened:
         judges = [] if verifier is None else [verifier]
         asked = Asked(strategies, budgets, run, judges, trials, seed, method, on_exhausted)
+        groups = None if clusters is None else _clusters(opened, clusters)
         outcomes = outcomes_of(opened, asked)
     from itertools import combinations
 
     from tts_sim.compare import compare_all
 
-    rows = compare_all(outcomes, list(combinations(strategies, 2)), seed=seed)
+    rows = compare_all(outcomes, list(combinations(strategies, 2)), clusters=groups, seed=seed)
     if as_json or as_csv:
         print_rows(rows, as_json=as_json, as_csv=as_csv)
     else:
-        _print_readable(rows, outcomes.frame)
+        _print_readable(rows, outcomes.frame, clusters)
 
 
-def _print_readable(rows: pl.DataFrame, replayed: pl.DataFrame) -> None:
+def _clusters(cache: Cache, name: str) -> dict[str, tuple[str, bool]]:
+    """The cluster of each question; one without a value is a cluster of its own."""
+    from tts_sim.cli.options import note
+    from tts_sim.question_groups import question_groups
+
+    try:
+        values = question_groups(cache, name)
+    except ValueError as error:
+        raise ValueError(f"--clusters {name}: {error}") from None
+    alone = sum(value is None for value in values.values())
+    if alone:
+        note(f"{alone} of {len(values)} questions have no {name!r}: each is a cluster of its own.")
+    return {question: (question, False) if value is None else (value, True) for question, value in values.items()}
+
+
+def _print_readable(rows: pl.DataFrame, replayed: pl.DataFrame, clusters: str | None) -> None:
     """Prints what is read first, and below it how to read it."""
     from tts_sim.cli.fit import print_fitting
 
-    columns = ["budget", *FIGURES, "test", "num_questions", *BOUNDS, "method"]
+    columns = ["budget", *FIGURES, "test", "num_questions", "num_clusters", *BOUNDS, "method"]
+    if clusters is None:
+        columns.remove("num_clusters")
     if (rows["supported"] == 1).all():
         columns = [column for column in columns if column not in BOUNDS]
     if rows["budget"].n_unique() == 1:
@@ -95,7 +129,7 @@ def _print_readable(rows: pl.DataFrame, replayed: pl.DataFrame) -> None:
         rows, legend = _numbered(rows)
         title, columns = f"{title}\n{legend}", ["pair", *columns]
     print_fitting(_rounded(rows.select(columns)), dispensable=DISPENSABLE, title=title)
-    for line in _footer(rows, replayed):
+    for line in _footer(rows, replayed, clusters):
         print(line)
 
 
@@ -118,7 +152,7 @@ def _numbered(rows: pl.DataFrame) -> tuple[pl.DataFrame, str]:
     return rows.with_columns(pair=pl.concat_str(number, separator=" − ")), legend
 
 
-def _footer(rows: pl.DataFrame, replayed: pl.DataFrame) -> list[str]:
+def _footer(rows: pl.DataFrame, replayed: pl.DataFrame, clusters: str | None) -> list[str]:
     """How far the table carries: what is paired, what the intervals cover, and what it could have shown."""
     counts, errors = rows["num_questions"].to_list(), rows["detectable"].drop_nulls().to_list()
     paired, together = _span(counts, "{}"), replayed["question_id"].n_unique()
@@ -128,6 +162,9 @@ def _footer(rows: pl.DataFrame, replayed: pl.DataFrame) -> list[str]:
     ]
     if not errors:
         return lines
+    if clusters is not None:
+        number = _span(rows["num_clusters"].to_list(), "{}")
+        lines.append(f"clusters: {number} by {clusters}; errors and tests count these, not questions.")
     budgets = rows["budget"].n_unique()
     lines.append(
         f"ci: 95 %, pointwise (each budget by itself); band: 95 %, simultaneous (a pair's {budgets} budgets at once)."

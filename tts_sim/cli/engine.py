@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from cache import Cache
+    from tts_sim.costs import Ledger, Sizes
     from tts_sim.forest import Forest
     from tts_sim.outcomes import Outcomes
     from tts_sim.spec import Strategy
@@ -79,48 +80,80 @@ class Asked:
     prompt_tokens: int | None = None
 
 
+class Part(NamedTuple):
+    """A run with its score columns, the verifiers to judge by one after the other, and the strategies that need it."""
+
+    forest: Forest
+    judges: Sequence[str | None]
+    strategies: Sequence[Strategy]
+    source: Forest  # as it was loaded, without verifiers made of others
+
+
 def outcomes_of(cache: Cache, asked: Asked) -> Outcomes:
     """Outcomes of every strategy at the budgets that it can spend, for each verifier, with their prices.
 
     Budgets that a strategy cannot spend are named on stderr. Raises ValueError if a strategy can spend none of them.
     """
-    from tts_sim.costs import PREFILL, Ledger, model_sizes, priced
-    from tts_sim.outcomes import combine
+    from tts_sim.costs import model_sizes
+
+    return replayed(loaded(cache, asked), asked, model_sizes(cache))
+
+
+def loaded(cache: Cache, asked: Asked) -> list[Part]:
+    """The runs that the strategies need, each loaded once, when all that was asked for has been checked."""
+    from tts_sim.costs import PREFILL
+    from tts_sim.errors import CacheExhausted
     from tts_sim.replay import METHODS, checked_choice
     from tts_sim.strategies.plan import ON_EXHAUSTED
+    from tts_sim.verifiers import side_by_side
 
     checked_choice("--method", asked.method, METHODS)
     checked_choice("--on-exhausted", asked.on_exhausted, ON_EXHAUSTED)
     checked_choice("--prefill", asked.prefill, PREFILL)
+    _ledger(asked)
     announce_compilation(asked.strategies)
-    ledger = Ledger(asked.prefill, asked.rescore, asked.prompt_tokens)  # type: ignore[arg-type]
-    return priced(combine(_replayed(cache, asked)), model_sizes(cache), ledger)  # the forests are gone by then
-
-
-def _replayed(cache: Cache, asked: Asked) -> list[Outcomes]:
-    """Outcomes of every run, verifier and set of budgets."""
-    from tts_sim.cli.options import note
-    from tts_sim.errors import CacheExhausted
-    from tts_sim.replay import replay
-    from tts_sim.verifiers import rounds, side_by_side
-
-    parts = forests_of(cache, asked.strategies, asked.run)
-    for forest, _ in parts:
+    found = forests_of(cache, asked.strategies, asked.run)
+    for forest, _ in found:
         if not forest.num_questions:
             raise CacheExhausted(f"run {forest.run_id!r} holds no generation yet. Record with `tts-sim generate`.")
-        if not forest.exchangeable:
-            note(f"run {forest.run_id!r}: its siblings are not i.i.d. (exchangeable is false): no figure is unbiased.")
+        note_unexchangeable(forest)
+    judged = side_by_side([forest for forest, _ in found], asked.verifiers, seed=asked.seed)
     return [
+        Part(forest, names, wanted, source) for (forest, names), (source, wanted) in zip(judged, found, strict=True)
+    ]
+
+
+def replayed(parts: Sequence[Part], asked: Asked, sizes: Sizes) -> Outcomes:
+    """Outcomes of these parts, as `outcomes_of`; strategies are those of the parts."""
+    from tts_sim.costs import priced
+    from tts_sim.outcomes import combine
+    from tts_sim.replay import replay
+    from tts_sim.verifiers import rounds
+
+    outcomes = [
         replay(
-            forest, group, budgets, verifier=judge, trials=asked.trials, seed=asked.seed,
+            part.forest, group, budgets, verifier=judge, trials=asked.trials, seed=asked.seed,
             method=asked.method, on_exhausted=asked.on_exhausted,  # type: ignore[arg-type]
         )
-        for (forest, names), (_, wanted) in zip(
-            side_by_side([forest for forest, _ in parts], asked.verifiers, seed=asked.seed), parts, strict=True
-        )
-        for judge, members in rounds(wanted, names)
+        for part in parts
+        for judge, members in rounds(part.strategies, part.judges)
         for budgets, group in fitting(members, asked.budgets)
     ]  # fmt: skip
+    return priced(combine(outcomes), sizes, _ledger(asked))
+
+
+def _ledger(asked: Asked) -> Ledger:
+    from tts_sim.costs import Ledger
+
+    return Ledger(asked.prefill, asked.rescore, asked.prompt_tokens)  # type: ignore[arg-type]
+
+
+def note_unexchangeable(forest: Forest) -> None:
+    """Say so on stderr if a run's siblings are not i.i.d. draws."""
+    from tts_sim.cli.options import note
+
+    if not forest.exchangeable:
+        note(f"run {forest.run_id!r}: its siblings are not i.i.d. (exchangeable is false): no figure is unbiased.")
 
 
 def fitting(strategies: Sequence[Strategy], budgets: Sequence[int]) -> list[tuple[tuple[int, ...], list[Strategy]]]:

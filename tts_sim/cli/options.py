@@ -26,6 +26,17 @@ CachePath = Annotated[
 COST_UNITS = (
     "generations", "tokens", "verifier_tokens", "critical_tokens", "generator_flops", "verifier_flops", "flops",
 )  # fmt: skip
+StrategyOption = Annotated[
+    list[str] | None,
+    typer.Option("--strategy", "-s", metavar="SPEC", help="search+selection, e.g. beam+weighted; repeatable."),
+]
+RunOption = Annotated[str | None, typer.Option("--run", help="Run to replay; default: the first of the kind.")]
+Trials = Annotated[int | None, typer.Option("--trials", help="Trials per question; default 256.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of all draws.")]
+MethodOption = Annotated[str, typer.Option("--method", help="auto (exact where it can be) or monte-carlo.")]
+OnExhaustedOption = Annotated[
+    str, typer.Option("--on-exhausted", help="Where the cache ends: refuse, bounds, reuse or borrow.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV to stdout.")]
 
@@ -92,19 +103,25 @@ def parse_budgets(text: str) -> list[int]:
 def parse_limits(text: str) -> tuple[str, list[float]] | None:
     """Unit and amounts of a budget list that is given in a unit of cost, '1e3tokens,2e3tokens'; None for plain numbers.
 
-    Raises ValueError for unknown or mixed units.
+    Raises ValueError for unknown or mixed units, and for amounts that are not above 0.
     """
-    pieces = [piece.strip() for piece in text.split(",") if piece.strip()]
-    found = [re.fullmatch(r"(\d+\.?\d*(?:[eE]\+?\d+)?)\s*([a-z_]+)", piece) for piece in pieces]
-    if not any(found):
+    if not re.search(r"\d\s*[A-Za-z_]{2,}", text):
         return None
+    found = [
+        re.fullmatch(r"(\d+\.?\d*(?:[eE][+-]?\d+)?)\s*([A-Za-z_]+)", piece.strip())
+        for piece in text.split(",")
+        if piece.strip()
+    ]
     units = {match.group(2) for match in found if match}
     if not all(found) or len(units) > 1:
         raise ValueError(f"budget list '{text}': give every budget in the same unit, for instance 1e3tokens,2e3tokens")
     unit = units.pop()
     if unit not in COST_UNITS:
         raise ValueError(f"budget list '{text}': unknown unit '{unit}'; known: {', '.join(COST_UNITS)}")
-    return unit, [float(match.group(1)) for match in found if match]
+    amounts = [float(match.group(1)) for match in found if match]
+    if not all(0 < amount < math.inf for amount in amounts):
+        raise ValueError(f"budget list '{text}': expected amounts above 0, for instance 1e3tokens,2e3tokens")
+    return unit, amounts
 
 
 def json_ready(value: Any) -> Any:

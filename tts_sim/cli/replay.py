@@ -7,14 +7,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tts_sim.cli.options import COST_UNITS, AsCsv, AsJson, CachePath
+from tts_sim.cli.options import (
+    COST_UNITS,
+    AsCsv,
+    AsJson,
+    CachePath,
+    MethodOption,
+    OnExhaustedOption,
+    RunOption,
+    Seed,
+    StrategyOption,
+    Trials,
+)
 
 if TYPE_CHECKING:
     import polars as pl
 
     from cache import Cache
-    from tts_sim.cli.engine import Asked
-    from tts_sim.spec import Strategy
+    from tts_sim.cli.engine import Asked, Part
+    from tts_sim.costs import Sizes
+    from tts_sim.outcomes import Outcomes
 
 FIGURES = ["accuracy", "se", "ci_low", "ci_high", "band_low", "band_high", "se_fixed", "lower", "upper", "supported"]
 COSTS = ["tokens", "verifier_tokens", "critical_tokens"]
@@ -33,25 +45,20 @@ DISPENSABLE: list[str | tuple[str, ...]] = [
 def replay(
     cache: CachePath,
     specs: Annotated[list[str] | None, typer.Argument(metavar="[SPEC]…", help="Strategies.")] = None,
-    strategy: Annotated[
-        list[str] | None,
-        typer.Option("--strategy", "-s", metavar="SPEC", help="search+selection, e.g. beam+weighted; repeatable."),
-    ] = None,
+    strategy: StrategyOption = None,
     budget: Annotated[
         str,
         typer.Option("--budget", "-b", help="Generations per question: 1,2,4…64; or with a unit: 1e3tokens,1e12flops."),
     ] = "1,2,4…64",
     by: Annotated[str | None, typer.Option("--by", help="Split by level or difficulty.")] = None,
-    run: Annotated[str | None, typer.Option("--run", help="Run to replay; default: the first of the kind.")] = None,
+    run: RunOption = None,
     verifier: Annotated[
         list[str] | None, typer.Option("--verifier", help="Verifier whose scores are used; repeatable.")
     ] = None,
-    trials: Annotated[int | None, typer.Option("--trials", help="Trials per question; default 256.")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of all draws.")] = 0,
-    method: Annotated[str, typer.Option("--method", help="auto (exact where it can be) or monte-carlo.")] = "auto",
-    on_exhausted: Annotated[
-        str, typer.Option("--on-exhausted", help="Where the cache ends: refuse, bounds, reuse or borrow.")
-    ] = "refuse",
+    trials: Trials = None,
+    seed: Seed = 0,
+    method: MethodOption = "auto",
+    on_exhausted: OnExhaustedOption = "refuse",
     cost: Annotated[
         str, typer.Option("--cost", metavar="UNIT", help=f"Cost that is shown: {', '.join(COST_UNITS)}.")
     ] = "generations",
@@ -65,12 +72,15 @@ def replay(
     bands: Annotated[
         bool, typer.Option("--bands", help="Add bands that hold for all budgets of a strategy at once.")
     ] = False,
+    save: Annotated[
+        bool, typer.Option("--save", help="Keep the figures of every question in the cache (table outcomes).")
+    ] = False,
     per_question: Annotated[bool, typer.Option("--per-question", help="One row per question.")] = False,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
     """Replay strategies on cached generations: accuracy by budget, with standard errors and costs."""
-    from tts_sim.cli.engine import Asked, outcomes_of, parsed
+    from tts_sim.cli.engine import Asked, loaded, parsed, replayed
     from tts_sim.cli.options import open_for_reading, parse_budgets, parse_limits, print_rows
 
     strategies = parsed(specs or [], strategy or [])
@@ -87,17 +97,24 @@ def replay(
         )
     if cost not in COST_UNITS:
         raise ValueError(f"--cost {cost}: expected one of {', '.join(COST_UNITS)}.")
+    if prompt_tokens is not None and prefill == "none":
+        raise ValueError(f"--prompt-tokens {prompt_tokens}: charged only with --prefill once or every; add one.")
+    if save:
+        _refuse_to_save(cache, seed, f"budgets in {limits[0]}" if limits else "--rescore" if rescore else None)
     asked = Asked(
         strategies, budgets, run, verifier or [], trials, seed, method, on_exhausted, prefill, rescore, prompt_tokens
     )
     with open_for_reading(cache) as opened:
+        from tts_sim.costs import model_sizes
+
         if limits:
             unit, amounts = limits
             rows = _within(opened, asked, by, unit, amounts)
             cost = unit if cost == "generations" else cost
             num_questions = int(rows["num_questions"].max() or 0)  # type: ignore[arg-type]
         else:
-            outcomes = outcomes_of(opened, asked)
+            parts = loaded(opened, asked)
+            outcomes = replayed(parts, asked, model_sizes(opened))
             rows = outcomes.frame if per_question else outcomes.curve(by=by)  # type: ignore[arg-type]
             if bands:
                 from tts_sim.bands import with_bands
@@ -107,40 +124,100 @@ def replay(
     if cost not in rows.columns or (cost != "generations" and rows[cost].null_count() == len(rows)):
         raise ValueError(f"--cost {cost}: unknown here; the cache's models have no num_params.")
     rows = rows.with_columns(cost=rows[cost])
+    if save:
+        _save(cache, parts, outcomes, seed)
     if as_json or as_csv:
         print_rows(rows, as_json=as_json, as_csv=as_csv)
     else:
         _print_readable(rows, "question_id" if per_question else by, num_questions, cost)
 
 
-def _within(cache: Cache, asked: Asked, by: str | None, unit: str, limits: Sequence[float]) -> pl.DataFrame:
-    """The best-filled budget of each strategy within each limit, out of the powers of two that the cache holds."""
-    from dataclasses import replace as changed
+def _refuse_to_save(path: str, seed: int, odd: str | None) -> None:
+    """Raises ValueError, before anything is replayed, for a cache that cannot be written and for what has no key."""
+    import os
+    from pathlib import Path
 
+    from tts_sim.saved import LARGEST_SEED
+
+    if odd is not None:
+        raise ValueError(f"--save: keeps figures at budgets in generations, at plain costs; leave out {odd}.")
+    if seed > LARGEST_SEED:
+        raise ValueError(f"--save: seed {seed} does not fit the table; seeds up to 2**63 - 1 do.")
+    if path == "sample" and not Path(path).exists():
+        raise ValueError("--save: the shipped sample is read-only. Save into a .duckdb file of your own.")
+    if Path(path).is_dir():
+        raise ValueError(f"--save: {path} is a directory of Parquet tables, which is read-only. Give a .duckdb file.")
+    if Path(path).exists() and not os.access(path, os.W_OK):
+        raise ValueError(f"--save: {path} may not be written. Change its permissions, or copy it.")
+
+
+def _save(path: str, parts: Sequence[Part], outcomes: Outcomes, seed: int) -> None:
+    """Keeps the outcomes in the cache, which nobody may have open."""
+    from cache import create_cache
+    from tts_sim.cli.options import note
+    from tts_sim.saved import fingerprint, saved_rows
+
+    contents = {part.source.run_id: fingerprint(part.source) for part in parts}
+    rows = saved_rows(outcomes, contents, seed)
+    with create_cache(path) as opened:
+        opened.save_outcomes(rows)
+    digests = ", ".join(f"{content[:8]}… of run {run!r}" for run, content in contents.items())
+    note(f"saved {len(rows)} rows in the table outcomes of {path} (content {digests}).")
+
+
+def _within(cache: Cache, asked: Asked, by: str | None, unit: str, limits: Sequence[float]) -> pl.DataFrame:
+    """The best-filled budget of each strategy within each limit, out of the powers of two that the cache holds.
+
+    What a limit is too small for is said on stderr. Raises ValueError if that is every strategy.
+    """
     import polars as pl
 
-    from tts_sim.cli.engine import forests_of, outcomes_of
-    from tts_sim.costs import within_limits
+    from tts_sim.budgets import spendable
+    from tts_sim.cli.engine import loaded
+    from tts_sim.costs import model_sizes, within_limits
 
-    curves = []
-    for forest, members in forests_of(cache, asked.strategies, asked.run):
-        most = int(forest.root_pools().min()) if forest.num_questions else 0
-        for member in members:
-            one = changed(asked, strategies=[member], budgets=_powers(member, most), run=forest.run_id)
-            curves.append(outcomes_of(cache, one).curve(by=by))  # type: ignore[arg-type]
-    return within_limits(pl.concat(curves, how="diagonal_relaxed"), unit, limits)
+    sizes = model_sizes(cache)
+    parts = [
+        (part._replace(strategies=[member]), spendable(member.search, part.forest))
+        for part in loaded(cache, asked)
+        for member in part.strategies
+    ]
+    curves = [_held(part, asked, budgets, sizes).curve(by=by) for part, budgets in parts]  # type: ignore[arg-type]
+    rows = within_limits(pl.concat(curves, how="diagonal_relaxed"), unit, limits)
+    _name_what_is_too_dear(curves, unit, limits)
+    return rows
 
 
-def _powers(strategy: Strategy, most: int) -> list[int]:
-    """The powers of two up to `most` that the strategy can spend."""
-    budgets = []
-    for exponent in range(max(1, most).bit_length()):
-        try:
-            strategy.search.check_budget(2**exponent)
-        except ValueError:
-            continue
-        budgets.append(2**exponent)
-    return budgets or [1]
+def _held(part: Part, asked: Asked, budgets: Sequence[int], sizes: Sizes) -> Outcomes:
+    """Outcomes at these budgets, without the largest ones if a question holds too little for them."""
+    from dataclasses import replace as changed
+
+    from tts_sim.cli.engine import replayed
+    from tts_sim.errors import CacheExhausted
+
+    try:
+        return replayed([part], changed(asked, budgets=budgets), sizes)
+    except CacheExhausted:
+        if len(budgets) == 1:
+            raise
+    return _held(part, asked, budgets[:-1], sizes)
+
+
+def _name_what_is_too_dear(curves: Sequence[pl.DataFrame], unit: str, limits: Sequence[float]) -> None:
+    """Names on stderr the limits below a strategy's cheapest budget. Raises ValueError if they leave no strategy."""
+    from tts_sim.cli.options import note
+
+    cheapest = {curve["strategy"][0]: float(curve[unit].min()) for curve in curves if curve[unit].count()}  # type: ignore[arg-type]
+    strategy, least = min(cheapest.items(), key=lambda item: item[1])
+    if max(limits) < least:
+        raise ValueError(
+            f"--budget {max(limits):g}{unit}: too little for every strategy; "
+            f"the cheapest is {strategy}, from {least:g} {unit}."
+        )
+    for strategy, least in cheapest.items():
+        short = ", ".join(f"{limit:g}" for limit in sorted(set(limits)) if limit < least)
+        if short:
+            note(f"{strategy}: left out at {short} (its cheapest budget takes {least:g} {unit}).")
 
 
 def _print_readable(rows: pl.DataFrame, split: str | None, num_questions: int, cost: str) -> None:

@@ -49,7 +49,7 @@ def verifiers(
     as_csv: AsCsv = False,
 ) -> None:
     """Compare verifiers on cached solutions: accuracy, AUC overall and within questions, calibration; no replay."""
-    from tts_sim.cli.engine import announce_compilation
+    from tts_sim.cli.engine import announce_compilation, note_unexchangeable
     from tts_sim.cli.options import open_for_reading, print_rows
     from tts_sim.errors import CacheExhausted
 
@@ -65,6 +65,7 @@ def verifiers(
         forest = load_forest(opened, run, kind=_first_kind(opened))
     if not forest.num_nodes:
         raise CacheExhausted(f"run {forest.run_id!r} holds no generation yet. Record with `tts-sim generate`.")
+    note_unexchangeable(forest)
     [(forest, names)] = side_by_side([forest], verifier or list(forest.scores), seed=seed)
     figures = bins if calibration else verifier_quality
     rows = figures(forest, [name for name in names if name is not None], by=by, agg=agg)  # type: ignore[arg-type]

@@ -82,13 +82,14 @@ def best_question(
 
 @kernel
 def best_of_n(
-    trees: Trees, scores: Float32s, kinds: Int64s, columns: Int64s, budgets: Int64s, found: Solutions,
-    value: Float64s, within: Float64s, critical: Float64s,
+    start: Int, stop: Int, room: None, trees: Trees, scores: Float32s, kinds: Int64s, columns: Int64s, budgets: Int64s,
+    found: Solutions, value: Float64s, within: Float64s, critical: Float64s,
 ) -> None:  # fmt: skip
     """Write value[q, b, s] of `best` and `oracle`, its variance over new pools, and the expected longest solution.
 
-    Nothing is written where they are not known. `within` is U² less the expected product over disjoint subsets,
-    unbiased for 2n <= K; for the oracle that is g_n² - g_2n, g_n the chance that n are wrong (statistics 2.1).
+    For questions start:stop; nothing is written where they are not known. `within` is U² less the expected product over
+    disjoint subsets, unbiased for 2n <= K; for the oracle that is g_n² - g_2n, g_n the chance that n are wrong
+    (statistics 2.1).
     """
-    for q in range(len(trees.question_start) - 1):
+    for q in range(start, stop):
         best_question(trees, scores, kinds, columns, q, budgets, found, value[q], within[q], critical[q])

@@ -13,10 +13,9 @@ cancel against the chance that n of all K are drawn. All terms are positive: not
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from tts_sim.arrays import Float64s, Int, Int64s, Solutions, Trees
-from tts_sim.kernels._jit import kernel, kernel_inlined, kernel_parallel
+from tts_sim.kernels._jit import kernel, kernel_inlined
 from tts_sim.kernels.sample import pool_of, votes_of
 
 MOST_STEPS = 20_000_000  # per question, a few milliseconds: about as long as replaying it; beyond, it is replayed
@@ -160,8 +159,10 @@ def majority_question(trees: Trees, q: Int, budgets: Int64s, found: Solutions, v
         expected_majority(counts[:-1], votes.num_correct, counts[-1], budgets[:num], value[:num])
 
 
-@kernel_parallel
-def majority(trees: Trees, budgets: Int64s, found: Solutions, value: Float64s) -> None:
-    """Write the expected majority into value[q, b], where it is known without replays."""
-    for q in prange(len(trees.question_start) - 1):
-        majority_question(trees, np.int64(q), budgets, found, value[q])
+@kernel
+def majority(
+    start: Int, stop: Int, room: None, trees: Trees, budgets: Int64s, found: Solutions, value: Float64s
+) -> None:
+    """Write the expected majority of questions start:stop into value[q, b], where it is known without replays."""
+    for q in range(start, stop):
+        majority_question(trees, q, budgets, found, value[q])

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
-from numba import prange
 
 from tts_sim.arrays import Bools, Float32s, Float64s, Int, Int64s, Key, Solutions, Tally, Trees
-from tts_sim.kernels._jit import kernel, kernel_inlined, kernel_parallel
-from tts_sim.kernels.blocks import LANES, Votes, adds_exactly, block_values, lay_out, new_desk
+from tts_sim.kernels._jit import kernel, kernel_called, kernel_inlined
+from tts_sim.kernels.blocks import adds_exactly, block_values, lay_out, new_desk
 from tts_sim.kernels.draws import PERMUTE, draw_prefix, mix
 from tts_sim.kernels.levels import COMPLETE, EXHAUSTED, MISSING
-from tts_sim.kernels.select import BEST, MAJORITY, ORACLE, WEIGHTED, note, spend, want
+from tts_sim.kernels.select import BEST, MAJORITY, ORACLE, WEIGHTED, want
+from tts_sim.kernels.votes import LANES, Votes
+
+
+class Lengths(NamedTuple):
+    """Tokens of a question's solutions."""
+
+    tokens: Int64s  # (K,)
+    total: Int
+    longest: Int
 
 
 @kernel
@@ -34,7 +44,7 @@ def votes_of(trees: Trees, found: Solutions, q: Int, places: Int64s) -> Votes:
     origin = trees.answer_start[q]
     number = np.full(trees.answer_start[q + 1] - origin, -1, np.int64)
     answer = np.empty(len(places), np.int64)
-    num, num_correct = 0, 0
+    num, num_correct, num_right = 0, 0, 0
     for correct in (True, False):
         for place in places:
             a = trees.answer[found.row[place]]
@@ -47,7 +57,19 @@ def votes_of(trees: Trees, found: Solutions, q: Int, places: Int64s) -> Votes:
     for i in range(len(places)):
         a = trees.answer[found.row[places[i]]]
         answer[i] = number[a - origin] if found.state[places[i]] == COMPLETE and a >= 0 else num
-    return Votes(num, num_correct, answer)
+        num_right += answer[i] < num_correct
+    return Votes(num, num_correct, answer, num_right)
+
+
+@kernel
+def lengths_of(found: Solutions, places: Int64s) -> Lengths:
+    """The tokens of these solutions, their sum and the most of them."""
+    tokens, total, longest = np.empty(len(places), np.int64), np.int64(0), np.int64(0)
+    for i in range(len(places)):
+        tokens[i] = found.tokens[places[i]]
+        total += tokens[i]
+        longest = max(longest, tokens[i])
+    return Lengths(tokens, total, longest)
 
 
 @kernel
@@ -119,12 +141,10 @@ def sample_question(
     desk = new_desk(layout, votes.num)
     value = np.zeros((num_budgets, len(kinds), LANES), np.float64)
     product = np.zeros((num_budgets, len(kinds), LANES), np.float64)
-    at_hand = np.ones(num_budgets, np.bool_)
+    at_hand = np.ones((num_budgets, LANES), np.bool_)
     places, swapped = np.arange(pool), np.empty(most, np.int64)
     listed = np.zeros(pool, np.bool_)
-    tokens = np.empty(pool, np.int64)
-    for i in range(pool):
-        tokens[i] = found.tokens[solutions[i]]
+    lengths = lengths_of(found, solutions)
     key = mix(seed, trees.question_key[q])
     for begin in range(0, trials, LANES):
         lanes = min(LANES, trials - begin)
@@ -137,13 +157,14 @@ def sample_question(
             else:
                 draw_prefix(trial_key, pool, most, places, swapped, order)
         block_values(layout, desk, votes, weight, kinds, additive, whole, value, product)
-        for t in range(lanes):
-            if not (whole or reuse):
-                look_for(budgets[:num_budgets], solutions, desk.order[t], listed, q, found, tally, at_hand)
-            count_trial(budgets, tokens, desk.order[t], value, product, t, whole, at_hand, q, tally)
+        if not (whole or reuse):
+            for t in range(lanes):
+                look_for(budgets, solutions, desk.order[t], listed, q, found, tally, at_hand[:, t])
+        count_values(value, product, at_hand, lanes, q, tally)
+        count_costs(budgets, lengths, desk.order, at_hand, lanes, whole, q, tally)
 
 
-@kernel
+@kernel_called
 def look_for(
     budgets: Int64s, solutions: Int64s, order: Int64s, listed: Bools, q: Int, found: Solutions, tally: Tally,
     at_hand: Bools,
@@ -151,7 +172,7 @@ def look_for(
     """Write at which budgets all draws of a trial are there; count and list those that are not."""
     missing, exhausted = False, False
     i = 0
-    for b in range(len(budgets)):
+    for b in range(len(at_hand)):
         while i < budgets[b]:
             place = solutions[order[i]]
             if found.state[place] == MISSING:
@@ -167,33 +188,58 @@ def look_for(
         at_hand[b] = not missing and not exhausted
 
 
-@kernel_inlined
-def count_trial(
-    budgets: Int64s, tokens: Int64s, order: Int64s, value: Float64s, product: Float64s, t: Int, whole: bool,
-    at_hand: Bools, q: Int, tally: Tally,
-) -> None:  # fmt: skip
-    """Count the trial in lane t at the budgets whose draws are all there."""
-    spent, longest = np.int64(0), np.int64(0)
-    for b in range(len(at_hand)):
-        for solution in order[budgets[b - 1] if b else 0 : budgets[b]]:
-            spent += tokens[solution]
-            longest = max(longest, tokens[solution])
-        if not at_hand[b]:
-            continue
-        paired = whole and len(order) >= 2 * budgets[b]
+@kernel_called
+def count_values(value: Float64s, product: Float64s, at_hand: Bools, lanes: Int, q: Int, tally: Tally) -> None:
+    """Add the values of the trials in the first lanes, and of their products, at the budgets whose draws are there."""
+    for b in range(value.shape[0]):
         for s in range(value.shape[1]):
-            note(tally, q, b, s, value[b, s, t])
-            if paired:
-                tally.products[q, b, s] += product[b, s, t]
-        tally.paired[q, b] += paired
-        spend(tally, q, b, budgets[b], spent, longest, budgets[b], 0)
+            num, products = tally.supported[q, b], tally.products[q, b, s]
+            first, shift, squares = tally.first[q, b, s], tally.shift[q, b, s], tally.squares[q, b, s]
+            for t in range(lanes):
+                if at_hand[b, t]:
+                    first = first if num > 0 else value[b, s, t]
+                    difference = value[b, s, t] - first
+                    shift += difference
+                    squares += difference * difference
+                    products += product[b, s, t]
+                    num += 1
+            tally.first[q, b, s], tally.shift[q, b, s], tally.squares[q, b, s] = first, shift, squares
+            tally.products[q, b, s] = products
 
 
-@kernel_parallel
+@kernel_called
+def count_costs(
+    budgets: Int64s, lengths: Lengths, order: Int64s, at_hand: Bools, lanes: Int, whole: bool, q: Int, tally: Tally
+) -> None:
+    """Count the trials in the first lanes, with what the first blocks cost, at the budgets whose draws are there."""
+    pool = len(lengths.tokens)
+    for t in range(lanes):
+        tokens, longest, drawn = np.int64(0), np.int64(0), np.int64(0)
+        for b in range(len(at_hand)):
+            if whole and budgets[b] == pool:
+                tokens, longest = lengths.total, lengths.longest
+            else:
+                for solution in order[t, drawn : budgets[b]]:
+                    tokens += lengths.tokens[solution]
+                    longest = max(longest, lengths.tokens[solution])
+            drawn = budgets[b]
+            if at_hand[b, t]:
+                tally.supported[q, b] += 1
+                tally.generations[q, b] += budgets[b]
+                tally.tokens[q, b] += tokens
+                tally.critical[q, b] += longest
+                tally.calls[q, b] += budgets[b]
+                tally.paired[q, b] += whole and pool >= 2 * budgets[b]
+
+
+@kernel
 def sample(
-    trees: Trees, scores: Float32s, kinds: Int64s, columns: Int64s, budgets: Int64s, trials: Int, seed: Key,
-    reuse: bool, found: Solutions, tally: Tally,
+    start: Int, stop: Int, room: None, trees: Trees, scores: Float32s, kinds: Int64s, columns: Int64s, budgets: Int64s,
+    trials: Int, seed: Key, reuse: bool, found: Solutions, tally: Tally,
 ) -> None:  # fmt: skip
-    """Replay `sample` on every question, with replacement if `reuse`; scores of complete solutions must be there."""
-    for q in prange(len(trees.question_start) - 1):
-        sample_question(trees, scores, kinds, columns, np.int64(q), budgets, trials, seed, reuse, found, tally)
+    """Replay `sample` on questions start:stop, with replacement if `reuse`; scores of complete solutions must be there.
+
+    Every question makes a room of its own.
+    """
+    for q in range(start, stop):
+        sample_question(trees, scores, kinds, columns, q, budgets, trials, seed, reuse, found, tally)

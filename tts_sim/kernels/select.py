@@ -20,22 +20,27 @@ def vote(trees: Trees, weights: Float32s, counted: bool, q: Int, rows: Int32s, n
     """
     origin = trees.answer_start[q]
     for i in range(num):
-        if trees.answer[rows[i]] >= 0:
-            sums[trees.answer[rows[i]] - origin] = -1.0
-    highest, tied, correct = -1.0, 0, 0
+        answer = trees.answer[np.uint64(rows[i])]  # unsigned: not looked at for a sign
+        if answer >= 0:
+            sums[np.uint64(answer - origin)] = -1.0
+    highest, tied, correct = -1.0, np.int64(0), np.int64(0)
     for i in range(num):
-        if trees.answer[rows[i]] >= 0:
-            a = trees.answer[rows[i]] - origin
-            weight = 1.0 if counted else np.float64(weights[rows[i]])
+        row = np.uint64(rows[i])
+        answer = trees.answer[row]
+        if answer >= 0:
+            place = np.uint64(answer - origin)
+            weight = 1.0 if counted else np.float64(weights[row])
             if weight != weight:
                 return np.nan
-            before = sums[a]
-            sums[a] = max(before, 0.0) + weight
-            if sums[a] > highest:
-                highest, tied, correct = sums[a], 1, int(trees.answer_correct[origin + a])
-            elif sums[a] == highest and before != highest:
+            before = sums[place]
+            after = (before if before > 0.0 else 0.0) + weight
+            right = np.int64(trees.answer_correct[np.uint64(answer)])
+            sums[place] = after
+            if after > highest:
+                highest, tied, correct = after, np.int64(1), right
+            elif after == highest and before != highest:
                 tied += 1
-                correct += int(trees.answer_correct[origin + a])
+                correct += right
     return correct / tied if tied else 0.0
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from tts_sim.arrays import Float32s, Float64s, Int64s, Solutions, Tally, new_tally
 from tts_sim.kernels import sample as kernels
+from tts_sim.kernels._jit import on_threads
 from tts_sim.kernels.best_of_n import best_of_n
 from tts_sim.kernels.majority import majority
 from tts_sim.selections import Best, Majority, Oracle
@@ -32,11 +33,12 @@ class Sample(Search):
 
     def replay(self, plan: Plan) -> Tally:
         """Run the kernel. Raises CacheExhausted if a budget exceeds a question's root pool."""
-        found, scores, columns = _ready(self, plan)
+        found, scores, columns = ready(self, plan)
         tally = new_tally(len(plan.forest.question_ids), len(plan.budgets), len(plan.selections), plan.room)
-        kernels.sample(
-            plan.forest.trees, scores, plan.kinds, columns, np.array(plan.budgets, np.int64), plan.trials,
-            np.uint64(plan.seed), plan.on_exhausted == "reuse", found, tally,
+        on_threads(
+            kernels.sample, plan.forest.num_questions, _no_room, plan.forest.trees, scores, plan.kinds, columns,
+            np.array(plan.budgets, np.int64), plan.trials, np.uint64(plan.seed), plan.on_exhausted == "reuse", found,
+            tally,
         )  # fmt: skip
         return tally
 
@@ -45,19 +47,22 @@ class Sample(Search):
 
         Closed forms for `best` and `oracle`; for `majority` a dynamic programme, where that is affordable.
         """
-        found, scores, columns = _ready(self, plan)
+        found, scores, columns = ready(self, plan)
         trees, budgets = plan.forest.trees, np.array(plan.budgets, np.int64)
         shape = (len(plan.forest.question_ids), len(budgets))
         value, within = (np.full((*shape, len(plan.selections)), np.nan) for _ in range(2))
         closed = np.array([isinstance(selection, Best | Oracle) for selection in plan.selections])
         best, best_within = (np.full((*shape, int(closed.sum())), np.nan) for _ in range(2))
         critical = np.full(shape, np.nan)
-        best_of_n(trees, scores, plan.kinds[closed], columns[closed], budgets, found, best, best_within, critical)
+        on_threads(
+            best_of_n, plan.forest.num_questions, _no_room, trees, scores, plan.kinds[closed], columns[closed], budgets,
+            found, best, best_within, critical,
+        )  # fmt: skip
         value[:, :, closed], within[:, :, closed] = best, best_within
         counted = np.array([isinstance(selection, Majority) for selection in plan.selections])
         if counted.any():
             vote = np.full(shape, np.nan)
-            majority(trees, budgets, found, vote)
+            on_threads(majority, plan.forest.num_questions, _no_room, trees, budgets, found, vote)
             vote[vote > 1.0 - ROUNDING] = 1.0  # shares of a certain win: they add up to one but for rounding
             value[:, :, counted] = vote[:, :, None]
             within[:, :, counted] = _within_of_votes(self, plan, vote)[:, :, None]
@@ -66,6 +71,10 @@ class Sample(Search):
         means = np.where(sizes > 0, totals / np.maximum(sizes, 1), np.nan)
         tokens = np.where(np.isnan(critical), np.nan, means[:, None] * budgets[None, :])
         return Exact(value, within, tokens, critical, np.zeros(shape))
+
+
+def _no_room() -> None:
+    """Kernels over solutions make what they need at every question."""
 
 
 def _within_of_votes(search: Sample, plan: Plan, value: Float64s) -> Float64s:
@@ -87,7 +96,8 @@ def _within_of_votes(search: Sample, plan: Plan, value: Float64s) -> Float64s:
     return within
 
 
-def _ready(search: Sample, plan: Plan) -> tuple[Solutions, Float32s, Int64s]:
+def ready(search: Sample, plan: Plan) -> tuple[Solutions, Float32s, Int64s]:
+    """The solutions, score columns and the column of each selection; raises what `replay` and `exact` raise."""
     forest = plan.forest
     refuse_kind(forest, search.kind, str(search))
     refuse_short_pools(plan, forest.root_pools(), max(plan.budgets), "samples")
