@@ -19,8 +19,8 @@ from tests.forests import Case
 from tests.parts import listed, only, rest, run_of_trees
 from tests.verification import markov, truth
 from tests.verification.markov import TREES, Step
+from tts_sim.bins import Bins
 from tts_sim.costs import Sizes
-from tts_sim.difficulty import levels_by_value
 from tts_sim.errors import CacheExhausted, ScoreMissing
 from tts_sim.outcomes import Outcomes
 from tts_sim.pilot import Pilot, by_level, charged_curve, charged_values, run_pilot
@@ -164,7 +164,7 @@ def test_levels_follow_the_rule_of_difficulty_and_an_edge_belongs_above() -> Non
     pilot = run_pilot(roles, ["sample+best"], [1], samples=1, trials=64, seed=0)
     for edges in ([0.5], [0.25, 0.75], [0.3, 0.5, 0.5], []):
         shares = by_level(pilot, edges).select("level", "share").rows()
-        levels = levels_by_value(pilot.found.easiness[0], edges)
+        levels = Bins("value", tuple(edges)).levels(pilot.found.easiness[0])
         assert dict(shares) == {level: (levels == level).mean() for level in np.unique(levels).tolist()}
 
 

@@ -133,8 +133,6 @@ _HOMES = {
     "compare": "tts_sim.compare",
     "compare_all": "tts_sim.compare",
     "demand": "tts_sim.demand",
-    "fit_bins": "tts_sim.bins",
-    "fit_policy": "tts_sim.policy",
     "efficiency": "tts_sim.efficiency",
     "exchange_table": "tts_sim.exchange_tables",
     "exchange_totals": "tts_sim.exchange",

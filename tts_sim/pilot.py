@@ -108,7 +108,7 @@ def by_level(
     `share` (of the pilots of this question that fall into the level), `accuracy` and costs (means over these), with the
     pilot's in them: generations, tokens, verifier_tokens, critical_tokens (the pilot waits for nothing, the rest for
     the pilot), and with `sizes` those in FLOPs (generated tokens only). Rows with a share of 0 are left out.
-    `edges` ascend; levels count from 1 (easiest), a pilot on an edge is above it, as in `levels_by_value`.
+    `edges` ascend; levels count from 1 (easiest), a pilot on an edge is above it, as in `Bins`.
     `outcomes` gives the accuracy of strategies that cannot reuse the pilot; null where no trial is supported. Those
     of `pilot` are left out of it. `questions`: these alone, for example those of a fold.
     Raises ValueError for edges that do not ascend, unknown questions, strategies that stand in the outcomes twice, and

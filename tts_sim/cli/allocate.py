@@ -47,7 +47,7 @@ def allocate(
     beside it. --by question is what could be had if the value of every question were known.
     """
     from tts_sim.allocated import allocate_outcomes
-    from tts_sim.cli.engine import Asked, loaded, parsed, replayed
+    from tts_sim.cli.engine import Asked, charged, loaded, parsed, replayed
     from tts_sim.cli.groups import question_levels
     from tts_sim.cli.options import open_for_reading, parse_budgets, print_json, print_rows
     from tts_sim.costs import model_sizes
@@ -64,7 +64,7 @@ def allocate(
         asked = Asked(strategies, budgets, run, judges, trials, seed)
         parts = loaded(opened, asked)
         groups = None if by == "question" else question_levels([part.source for part in parts], by, bins)
-        outcomes = replayed(parts, asked, model_sizes(opened))
+        outcomes = charged(replayed(parts, asked), asked, model_sizes(opened))
     found = allocate_outcomes(outcomes, total, groups=groups, unit=unit, abstain=not answer_all, seed=seed)
     rows = found.allocation.frame.drop("option").rename({"item": "question_id" if groups is None else "bin"})
     rows = rows.with_columns(num_questions=rows["weight"].cast(int)).drop("weight")

@@ -18,10 +18,8 @@ if TYPE_CHECKING:
 
 def announce_compilation(strategies: Sequence[Strategy]) -> None:
     """Say so on stderr if the kernels that these strategies run on are not compiled yet."""
-    from tts_sim.cli.start_up import prepare_kernels
     from tts_sim.kernels._jit import is_compiled
 
-    prepare_kernels()
     modules = {module for strategy in strategies for module in strategy.search.kernels}
     if not is_compiled("laying", *modules):
         print("compiling kernels, once for this machine …", file=sys.stderr)
@@ -99,7 +97,7 @@ def outcomes_of(cache: Cache, asked: Asked) -> Outcomes:
     """
     from tts_sim.costs import model_sizes
 
-    return replayed(loaded(cache, asked), asked, model_sizes(cache))
+    return charged(replayed(loaded(cache, asked), asked), asked, model_sizes(cache))
 
 
 def loaded(cache: Cache, asked: Asked) -> list[Part]:
@@ -126,14 +124,13 @@ def loaded(cache: Cache, asked: Asked) -> list[Part]:
     ]
 
 
-def replayed(parts: Sequence[Part], asked: Asked, sizes: Sizes) -> Outcomes:
-    """Outcomes of these parts, as `outcomes_of`; strategies are those of the parts."""
-    from tts_sim.costs import priced
+def replayed(parts: Sequence[Part], asked: Asked) -> Outcomes:
+    """Outcomes of these parts, without prices; strategies are those of the parts."""
     from tts_sim.outcomes import combine
     from tts_sim.replay import replay
     from tts_sim.verifiers import rounds
 
-    outcomes = [
+    return combine([
         replay(
             part.forest, group, budgets, verifier=judge, trials=asked.trials, seed=asked.seed,
             method=asked.method, on_exhausted=asked.on_exhausted,  # type: ignore[arg-type]
@@ -141,8 +138,14 @@ def replayed(parts: Sequence[Part], asked: Asked, sizes: Sizes) -> Outcomes:
         for part in parts
         for judge, members in rounds(part.strategies, part.judges)
         for budgets, group in (fitting(members, asked.budgets) if asked.budgets else supported(part.forest, members))
-    ]  # fmt: skip
-    return priced(combine(outcomes), sizes, _ledger(asked))
+    ])  # fmt: skip
+
+
+def charged(outcomes: Outcomes, asked: Asked, sizes: Sizes) -> Outcomes:
+    """The same with their prices."""
+    from tts_sim.costs import priced
+
+    return priced(outcomes, sizes, _ledger(asked))
 
 
 def _ledger(asked: Asked) -> Ledger:

@@ -58,7 +58,7 @@ class TwoModels:
 
 def two_models(cache: Cache, wanted: Wanted, specs: Sequence[str]) -> TwoModels:
     """Replays both models. Raises ValueError, naming the remedy, for what the cache or the options lack."""
-    from tts_sim.cli.engine import loaded, parsed, replayed
+    from tts_sim.cli.engine import charged, loaded, parsed, replayed
     from tts_sim.cli.groups import question_levels
     from tts_sim.cli.options import note
     from tts_sim.costs import model_sizes
@@ -81,7 +81,7 @@ def two_models(cache: Cache, wanted: Wanted, specs: Sequence[str]) -> TwoModels:
             f"models '{small.model}' and '{large.model}' were pretrained on {_amount(small)} and {_amount(large)} "
             "tokens; both are charged for as many, as in the paper (--own-data: each for its own)."
         )
-    outcomes = _counted(replayed(parts, asked, model_sizes(cache)), runs, wanted)
+    outcomes = _counted(charged(replayed(parts, asked), asked, model_sizes(cache)), runs, wanted)
     lines = []
     for line in _by_strategy(outcomes):
         run = runs[line.frame["run"][0]]
