@@ -121,7 +121,7 @@ def _section(number: int, section: Section, specs: list[dict[str, Any]]) -> str:
         parts.append("<figure>")
         if figure.chart is not None:
             parts.append(f'<div class=chart role=group aria-label="{html.escape(figure.caption)}"></div>')
-            specs.append(_spec(figure.chart))
+            specs.append({key: value for key, value in _spec(figure.chart).items() if key != "$schema"})  # an address
         parts.append(f"<figcaption>{html.escape(figure.caption)}</figcaption>")
         if figure.table is not None:
             rows = f"{len(figure.table)} row{'s' if len(figure.table) != 1 else ''}"

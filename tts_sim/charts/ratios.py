@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import altair as alt
 import polars as pl
@@ -76,6 +77,9 @@ def shaped(curve: pl.DataFrame) -> pl.DataFrame:
         shared = math.gcd(parallel, sequential)
         split = f"{sequential // shared}:{parallel // shared}"
         found.append((spec, budget, f"{strategy.selection}{across}", parallel, sequential, split))
-    names = ["spec", "budget", "selection", "parallel", "sequential", "split"]
-    shapes = pl.DataFrame(found, names, orient="row", schema_overrides={"budget": curve.schema["budget"]})
+    schema: dict[str, Any] = {
+        "spec": pl.String, "budget": curve.schema["budget"], "selection": pl.String, "parallel": pl.Int64,
+        "sequential": pl.Int64, "split": pl.String,
+    }  # fmt: skip
+    shapes = pl.DataFrame(found, schema=schema, orient="row")
     return curve.join(shapes, on=["spec", "budget"], maintain_order="left")

@@ -6,6 +6,7 @@ import polars as pl
 
 from tts_sim.charts.accuracy import accuracy_by_budget
 from tts_sim.charts.difficulty import accuracy_by_difficulty
+from tts_sim.errors import TtsSimError
 from tts_sim.headline import verdict
 from tts_sim.outcomes import Outcomes
 from tts_sim.report import Figure, Section
@@ -38,20 +39,19 @@ def by_budget_of(outcomes: Outcomes, read: str) -> Section:
 
 
 def by_difficulty(material: Material) -> Section:
-    """Strategies at each level of difficulty, which other draws than those evaluated have measured."""
-    outcomes = material.apart.outcomes
-    frame = outcomes.frame
-    if "steps" in material.forests:
-        frame = frame.filter(pl.col("run") == material.run("steps").run_id)
-    outcomes = Outcomes(frame, outcomes.groups)
-    draws = sorted({len(numbers) for numbers in material.apart.roles.draws.values()})
-    span = f"{draws[0]}" if len(draws) == 1 else f"{draws[0]} to {draws[-1]}"
-    return by_difficulty_of(
-        outcomes,
-        read_from(material, outcomes),
-        f"Difficulty is the share of right ones among {span} samples of a question that evaluate nothing here, cut "
-        "into fifths; level 1 is easiest.",
-    )
+    """Strategies at each level of difficulty, where it can be measured on other draws than those evaluated."""
+    if "steps" not in material.forests:
+        outcomes, measured = material.revisions, "first attempts, which are evaluated here, too"
+    else:
+        try:
+            outcomes, draws = material.apart.outcomes, {len(some) for some in material.apart.roles.draws.values()}
+            span = str(min(draws)) if len(draws) == 1 else f"{min(draws)} to {max(draws)}"
+            measured = f"{span} samples of a question that evaluate nothing here"
+        except (TtsSimError, ValueError):
+            outcomes = material.search
+            measured = "all samples of a question, which are evaluated here, too, so that levels lean towards them"
+    about = f"Difficulty is the share of right ones among {measured}, cut into fifths; level 1 is easiest."
+    return by_difficulty_of(outcomes, read_from(material, outcomes), about)
 
 
 def by_difficulty_of(outcomes: Outcomes, read: str, about: str) -> Section:

@@ -94,7 +94,7 @@ def exchange(material: Material) -> Section:
         f"have; verifier: {judges}. R is inference over pretraining tokens; {terms}; finetuning is not charged, both "
         "models are charged for as many pretraining tokens, and a sample is as long as an answer. Levels are measured "
         f"on samples that evaluate nothing here. {estimators(pl.concat(line.outcomes.frame for line in lines))}; seed "
-        f"{seed}. Intervals of differences: t over questions, paired; of R*: bootstrap over questions ({DRAWS} draws)."
+        f"{seed}. 95 % intervals: of differences t over questions, paired; of R* bootstrap ({DRAWS} draws)."
     )
     return Section("FLOPs exchange with a larger model", read, figures, [_verdict(even, lines[0].label)])
 

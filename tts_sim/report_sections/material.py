@@ -12,12 +12,14 @@ import polars as pl
 from cache import Cache
 from tts_sim.budgets import powers_of_two
 from tts_sim.costs import model_sizes, priced
+from tts_sim.draws import checked_seed
+from tts_sim.errors import TtsSimError
 from tts_sim.forest import Forest
 from tts_sim.headline import SAMPLING, TREES
 from tts_sim.load import load_forest
 from tts_sim.model_pairs import RunModel, run_models
 from tts_sim.outcomes import Outcomes, combine
-from tts_sim.replay import replay
+from tts_sim.replay import checked_trials, replay
 from tts_sim.roles import DIFFICULTY_DRAWS, Apart, replay_apart
 from tts_sim.spec import parse_strategy
 from tts_sim.strategies.revise import chains_of
@@ -45,14 +47,15 @@ class Material:
         self.cache = cache
         self.settings = settings
         self.models: dict[str, RunModel] = run_models(cache)
+        checked_seed(settings.seed)
+        checked_trials(settings.trials)
         kinds = [run.kind for run in self.models.values()]
         self.every_verifier = {kind: load_forest(cache, kind=kind) for kind in ("steps", "revisions") if kind in kinds}
         if settings.verifier is not None:
             known = [name for forest in self.every_verifier.values() for name in forest.scores]
             if settings.verifier not in known:
-                raise ValueError(
-                    f"verifier {settings.verifier!r}: not in the cache; known: {', '.join(known) or 'none'}."
-                )
+                listed = ", ".join(dict.fromkeys(known)) or "none"
+                raise ValueError(f"verifier {settings.verifier!r}: has scored no run that is read; known: {listed}.")
         self.forests = {kind: self._judged(forest) for kind, forest in self.every_verifier.items()}
 
     def run(self, kind: str) -> Forest:
@@ -78,33 +81,33 @@ class Material:
 
     @cached_property
     def apart(self) -> Apart:
-        """The same strategies, and revisions in every shape, on draws that are apart from those of difficulty.
+        """The same strategies on draws that are apart from those that measure difficulty: two thirds to half of them.
 
-        From two thirds down to half of the draws evaluate; chains, which are other draws, all do.
+        Raises ValueError for fewer than 16 samples of a question.
         """
-        budgets: dict[str, Sequence[int]] = {}
-        forests = []
-        if "steps" in self.forests:
-            forest = self.run("steps")
-            least = int(forest.root_pools().min())
-            rest = powers_of_two(1, least - min(DIFFICULTY_DRAWS, least // 2))
-            budgets |= {spec: rest for spec in self._sampling(forest)} | self._trees(forest)
-            forests.append(forest)
-        if "revisions" in self.forests:
-            forest = self.run("revisions")
-            budgets |= shapes(forest, [name for name in CHAIN_SELECTIONS if forest.scores or name == "majority"])
-            forests.append(forest)
-        found = replay_apart(
-            forests, list(budgets), budgets, trials=self.settings.trials, seed=self.settings.seed, on_exhausted="refuse"
-        )
+        forest = self.run("steps")
+        least = int(forest.root_pools().min())
+        rest = powers_of_two(1, least - min(DIFFICULTY_DRAWS, least // 2))
+        budgets = {spec: rest for spec in self._sampling(forest)} | self._trees(forest)
+        found = replay_apart(forest, list(budgets), budgets, trials=self.settings.trials, seed=self.settings.seed)
         return found._replace(outcomes=self._priced(found.outcomes))
 
     @cached_property
     def revisions(self) -> Outcomes:
-        """The revisions of `apart`: every shape, with the difficulty that it measured."""
+        """Revisions in every shape; difficulty is that of `apart`, and where there is none that of first attempts."""
         forest = self.run("revisions")
-        outcomes = self.apart.outcomes
-        return Outcomes(outcomes.frame.filter(pl.col("run") == forest.run_id), outcomes.groups)
+        selections = [name for name in CHAIN_SELECTIONS if forest.scores or name == "majority"]
+        groups: dict[tuple[int, ...], list[str]] = {}
+        for spec, budgets in shapes(forest, selections).items():
+            groups.setdefault(tuple(budgets), []).append(spec)
+        if not groups:
+            raise NotShown(f"run {forest.run_id!r} holds no attempt yet.")
+        outcomes = self._priced(combine([self._replay(forest, specs, asked) for asked, specs in groups.items()]))
+        try:
+            measured = self.apart.outcomes.groups["difficulty"]
+        except (TtsSimError, ValueError):
+            return outcomes
+        return Outcomes(outcomes.frame, {**outcomes.groups, "difficulty": measured})
 
     @cached_property
     def together(self) -> Outcomes:

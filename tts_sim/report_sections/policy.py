@@ -38,7 +38,7 @@ def search(material: Material) -> Section:
 
 
 def revisions(material: Material) -> Section:
-    """The policy over ratios of sequential to parallel revisions."""
+    """The policy over ratios of sequential to parallel revisions; difficulty is that of the run of steps."""
     frame = material.revisions.frame.filter(pl.col("strategy").str.ends_with("+weighted"))
     if frame["strategy"].n_unique() < 2:
         frame = material.revisions.frame.filter(pl.col("strategy").str.ends_with("+majority"))
@@ -56,6 +56,7 @@ def _charged(material: Material, outcomes: Outcomes, free: FittedPolicy, budgets
     without it.
     """
     seed = material.settings.seed
+    budgets = [budget for budget in budgets if budget >= PILOT]
     assert material.apart.predicted is not None
     fixed = fit_policy(
         outcomes, material.apart.predicted, budgets, seed=seed, kind="predicted", folds=FOLDS, splits=SPLITS,

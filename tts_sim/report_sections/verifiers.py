@@ -28,7 +28,8 @@ def verifiers(material: Material) -> Section:
     bins = pl.concat(calibration(forest) for forest in scored.values())
     quality = pl.concat(verifier_quality(forest) for forest in scored.values())
     runs = ", ".join(run_name(material, forest.run_id) for forest in scored.values())
-    read = [f"Read from {runs}; every cached solution, its last score."]
+    names = ", ".join(dict.fromkeys(name for forest in scored.values() for name in forest.scores))
+    read = [f"Read from {runs}; every cached solution, its last score. Verifiers: {names}."]
     figures = [
         Figure(
             "calibration",
