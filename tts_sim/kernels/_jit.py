@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+from llvmlite.binding import add_symbol  # type: ignore[import-untyped]
 from numba.core import caching, config
-from numba.core.runtime.nrt import rtsys
+from numba.core.runtime import _nrt_python  # type: ignore[attr-defined]
 
 from tts_sim.user_cache import cache_directory
 
@@ -51,6 +52,11 @@ class _Place(caching._CacheLocator):
 class _Kept(caching.CompileResultCacheImpl):
     _locator_classes: Any = [_Place]  # noqa: RUF012 — as numba declares it
 
+    def reduce(self, compiled: Any) -> Any:
+        """Without the environments that hold nothing: each would import the part of numba that it comes from."""
+        *parts, environments = super().reduce(compiled)  # type: ignore[no-untyped-call]
+        return (*parts, tuple(environment for environment in environments if environment.consts))
+
 
 class _CompiledCode(caching.Cache):
     """Compiled code on disk, read without all that numba needs to compile: a fifth of a second."""
@@ -58,7 +64,8 @@ class _CompiledCode(caching.Cache):
     _impl_class: Any = _Kept
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        rtsys.initialize(target_context)
+        for name, address in _nrt_python.c_helpers.items():  # what makes and frees arrays
+            add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
         with self._guard_against_spurious_io_errors():
             return self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
 
