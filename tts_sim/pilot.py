@@ -23,6 +23,7 @@ from tts_sim.errors import CacheExhausted, ScoreMissing
 from tts_sim.forest import Forest
 from tts_sim.intervals import t_interval
 from tts_sim.kernels import pilot as kernels
+from tts_sim.kernels._jit import no_room, on_threads
 from tts_sim.outcomes import PRICES, VALUE, Outcomes
 from tts_sim.replay import DEFAULT_TRIALS, checked_strategies, checked_trials
 from tts_sim.roles import Budgets, Roles, budgets_of
@@ -239,8 +240,8 @@ def _trials(
         np.empty(shape), np.empty((*shape, len(budgets), len(strategies))), np.empty((*shape, 1 + len(budgets))),
         np.empty((*shape, 1 + len(budgets))),
     )  # fmt: skip
-    kernels.pilot(
-        forest.trees, looks, scores, plan.kinds, columns, samples, np.array(budgets, np.int64), trials,
+    on_threads(
+        kernels.pilot, forest.num_questions, no_room, forest.trees, looks, scores, plan.kinds, columns, samples, np.array(budgets, np.int64), trials,
         np.uint64(seed), solutions, found,
     )  # fmt: skip
     return found

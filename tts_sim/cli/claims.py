@@ -18,10 +18,10 @@ def claims(
     import json
     from dataclasses import asdict
 
-    from tts_sim.cli.engine import announce_compilation, parsed
+    from tts_sim.cli.engine import announce_compilation
     from tts_sim.cli.options import open_for_reading
 
-    announce_compilation(parsed(["sample+weighted", "beam+weighted", "revise(sequential=2)+weighted"], []))
+    announce_compilation()
     from tts_sim.claims.material import Material
     from tts_sim.claims.page import findings, markdown
 

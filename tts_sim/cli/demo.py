@@ -13,11 +13,10 @@ def demo(
     """Replay the shipped sample, print accuracy by budget and by difficulty, and write a report that opens offline."""
     from tts_sim.cli.engine import announce_compilation
     from tts_sim.cli.options import note, open_for_reading, print_table
-    from tts_sim.headline import STRATEGIES, headline_outcomes, verdict, wide
+    from tts_sim.headline import headline_outcomes, verdict, wide
     from tts_sim.headline_report import headline_report
-    from tts_sim.spec import parse_strategy
 
-    announce_compilation([parse_strategy(spec) for spec in STRATEGIES])
+    announce_compilation()
     with open_for_reading("sample") as cache:
         outcomes = headline_outcomes(cache)
     overall, split = outcomes.curve(), outcomes.curve(by="difficulty")

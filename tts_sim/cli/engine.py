@@ -16,13 +16,11 @@ if TYPE_CHECKING:
     from tts_sim.spec import Strategy
 
 
-def announce_compilation(strategies: Sequence[Strategy]) -> None:
-    """Say so on stderr if the kernels that these strategies run on are not compiled yet."""
-    from tts_sim.kernels._jit import is_compiled
+def announce_compilation() -> None:
+    """From here on, say so on stderr when a kernel that is needed is not compiled yet."""
+    from tts_sim.kernels._jit import before_compiling
 
-    modules = {module for strategy in strategies for module in strategy.search.kernels}
-    if not is_compiled("laying", *modules):
-        print("compiling kernels, once for this machine …", file=sys.stderr)
+    before_compiling(lambda: print("compiling kernels, once for this machine …", file=sys.stderr))
 
 
 def parsed(specs: Sequence[str], strategies: Sequence[str]) -> list[Strategy]:
@@ -112,7 +110,7 @@ def loaded(cache: Cache, asked: Asked) -> list[Part]:
     checked_choice("--on-exhausted", asked.on_exhausted, ON_EXHAUSTED)
     checked_choice("--prefill", asked.prefill, PREFILL)
     _ledger(asked)
-    announce_compilation(asked.strategies)
+    announce_compilation()
     found = forests_of(cache, asked.strategies, asked.run)
     for forest, _ in found:
         if not forest.num_questions:

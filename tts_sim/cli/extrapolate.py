@@ -46,7 +46,7 @@ def extrapolate(
         from tts_sim.verifiers import side_by_side
 
         checked_models(strategies, model)
-        announce_compilation(strategies)
+        announce_compilation()
         [(forest, _)] = forests_of(opened, strategies, run)
         if not forest.exchangeable:
             note(f"run {forest.run_id!r}: its siblings are not i.i.d. (exchangeable is false): no figure is unbiased.")

@@ -23,11 +23,9 @@ def report(
 
     from tts_sim.cli.engine import announce_compilation
     from tts_sim.cli.options import note, open_for_reading
-    from tts_sim.headline import STRATEGIES
-    from tts_sim.spec import parse_strategy
 
     with open_for_reading(cache) as opened:
-        announce_compilation([parse_strategy(spec) for spec in STRATEGIES])
+        announce_compilation()
         from tts_sim.full_report import full_report
 
         name = "the shipped sample" if cache == "sample" and not Path(cache).exists() else Path(cache).name

@@ -32,6 +32,14 @@ def _fingerprint() -> str:
 CACHE_DIRECTORY = cache_directory(f"kernels-{_fingerprint()}")
 
 
+_before_compiling: list[Callable[[], None]] = []
+
+
+def before_compiling(say: Callable[[], None]) -> None:
+    """Calls `say` when the first kernel is found that is not compiled yet: what follows takes seconds."""
+    _before_compiling[:] = [say]
+
+
 class _Place(caching._CacheLocator):
     """Where compiled code is kept. Its directory is named for the sources: nothing in it is ever out of date."""
 
@@ -66,8 +74,12 @@ class _CompiledCode(caching.Cache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         for name, address in _nrt_python.c_helpers.items():  # what makes and frees arrays
             add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
+        found = None
         with self._guard_against_spurious_io_errors():
-            return self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+            found = self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        if found is None and _before_compiling:
+            _before_compiling.pop()()
+        return found
 
 
 def _compile(function: Function, kept: bool, **flags: Any) -> Function:
@@ -108,11 +120,6 @@ def kernel_inlined(function: Function) -> Function:
     return _compile(function, kept=False, no_cpython_wrapper=True, _nrt=False, forceinline=True)
 
 
-def kernel_parallel(function: Function) -> Function:
-    """Compile a `prange` loop over questions. It writes one row per question and never raises."""
-    return _compile(function, kept=True, parallel=True)
-
-
 def on_threads(function: Callable[..., None], num: int, new_room: Callable[[], Any], *arguments: Any) -> None:
     """Call function(start, stop, room, *arguments) for ranges that make up range(num), on numba's number of threads.
 
@@ -137,9 +144,5 @@ def on_threads(function: Callable[..., None], num: int, new_room: Callable[[], A
             done.result()
 
 
-def is_compiled(*modules: str) -> bool:
-    """Whether compiled code of these kernel modules is kept already (False: the next call takes seconds)."""
-    options: Any = config
-    if options.DISABLE_JIT:
-        return True
-    return all(any(CACHE_DIRECTORY.glob(f"{module}.*.nbi")) for module in modules)
+def no_room() -> None:
+    """Kernels over solutions make what they need at every question."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 
 from tts_sim.arrays import Float32s, Float64s, Int, Int64s, Key, Solutions, Trees
-from tts_sim.kernels._jit import kernel, kernel_parallel
+from tts_sim.kernels._jit import kernel
 from tts_sim.kernels.draws import draw_prefix, mix
 from tts_sim.kernels.sample import pool_of, votes_of, weights_of
 from tts_sim.kernels.select import BEST, ORACLE
@@ -96,13 +95,11 @@ def pilot_question(
             worth[t, :, s] = value
 
 
-@kernel_parallel
+@kernel
 def pilot(
-    trees: Trees, judge: Float32s, scores: Float32s, kinds: Int64s, columns: Int64s, samples: Int, budgets: Int64s,
-    trials: Int, seed: Key, solutions: Solutions, found: Found,
+    start: Int, stop: Int, room: None, trees: Trees, judge: Float32s, scores: Float32s, kinds: Int64s, columns: Int64s,
+    samples: Int, budgets: Int64s, trials: Int, seed: Key, solutions: Solutions, found: Found,
 ) -> None:  # fmt: skip
-    """Run every trial; all solutions are complete and scored by the judge, and every pool holds the largest budget."""
-    for q in prange(len(trees.question_start) - 1):
-        pilot_question(
-            trees, judge, scores, kinds, columns, np.int64(q), samples, budgets, trials, seed, solutions, found
-        )
+    """Run every trial of questions start : stop; all solutions are complete and scored, pools hold all budgets."""
+    for q in range(start, stop):
+        pilot_question(trees, judge, scores, kinds, columns, q, samples, budgets, trials, seed, solutions, found)

@@ -35,7 +35,6 @@ class Adaptive(Search):
     confidence: float = 0.95
     name: ClassVar[str] = "adaptive"
     kind: ClassVar[str] = "steps"
-    kernels: ClassVar[tuple[str, ...]] = ("adaptive",)
 
     def __post_init__(self) -> None:
         number = isinstance(self.confidence, int | float) and not isinstance(self.confidence, bool)

@@ -51,7 +51,6 @@ class Beam(Search):
     finished: Finished = "freeze"
     name: ClassVar[str] = "beam"
     kind: ClassVar[str] = "steps"
-    kernels: ClassVar[tuple[str, ...]] = ("beam",)
     uses_scores: ClassVar[bool] = True
     grows_trees: ClassVar[bool] = True
 

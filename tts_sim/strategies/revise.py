@@ -58,7 +58,6 @@ class Revise(Search):
     across: Across | None = None
     name: ClassVar[str] = "revise"
     kind: ClassVar[str] = "revisions"
-    kernels: ClassVar[tuple[str, ...]] = ("revise_exact",)
 
     def __post_init__(self) -> None:
         if (self.sequential is None) == (self.ratio is None):
