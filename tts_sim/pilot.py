@@ -241,8 +241,8 @@ def _trials(
         np.empty((*shape, 1 + len(budgets))),
     )  # fmt: skip
     on_threads(
-        kernels.pilot, forest.num_questions, no_room, forest.trees, looks, scores, plan.kinds, columns, samples, np.array(budgets, np.int64), trials,
-        np.uint64(seed), solutions, found,
+        kernels.pilot, forest.num_questions, no_room, forest.trees, looks, scores, plan.kinds, columns, samples,
+        np.array(budgets, np.int64), trials, np.uint64(seed), solutions, found,
     )  # fmt: skip
     return found
 

@@ -13,11 +13,12 @@ from tts_sim.budgets import powers_of_two
 from tts_sim.compare import compare
 from tts_sim.difficulty import difficulty_levels
 from tts_sim.forest import Forest
-from tts_sim.load import load_forest
 from tts_sim.outcomes import Outcomes, combine
 from tts_sim.policy import FittedPolicy, fit_policy
 from tts_sim.replay import replay
-from tts_sim.roles import Apart, replay_apart
+from tts_sim.report_sections.material import Material as Reported
+from tts_sim.report_sections.material import Settings
+from tts_sim.roles import Apart
 from tts_sim.spec import parse_strategy
 from tts_sim.verifiers import with_verifiers
 
@@ -32,17 +33,11 @@ class Material:
     def __init__(self, cache: Cache, *, seed: int = 0) -> None:
         self.cache = cache
         self.seed = seed
+        self._reported = Reported(cache, Settings(seed=seed))
+        self.steps = self._reported.forests.get("steps")
+        self.revisions = self._reported.forests.get("revisions")
         self._replays: dict[tuple[str, str | None, tuple[int, ...]], Outcomes] = {}
-
-    @cached_property
-    def steps(self) -> Forest | None:
-        """The first run of steps."""
-        return self._first("steps")
-
-    @cached_property
-    def revisions(self) -> Forest | None:
-        """The first run of revisions."""
-        return self._first("revisions")
+        self._policies: dict[str, FittedPolicy] = {}
 
     @cached_property
     def tree_budgets(self) -> list[int]:
@@ -85,13 +80,9 @@ class Material:
     @cached_property
     def apart(self) -> Apart:
         """Best-of-N weighted and beam search on the draws that do not estimate difficulty."""
-        assert self.steps is not None
-        budgets: dict[str, list[int]] = {}
-        if self.tree_budgets:
-            budgets = {str(parse_strategy(BEAM)): self.tree_budgets}
-        most = int(self.steps.root_pools().min()) // 2
-        budgets[WEIGHTED] = powers_of_two(1, most)
-        return replay_apart(self.steps, list(budgets), budgets, seed=self.seed)
+        found = self._reported.apart
+        rows = found.outcomes.frame.filter(pl.col("strategy").is_in([WEIGHTED, name(BEAM)]))
+        return found._replace(outcomes=Outcomes(rows, found.outcomes.groups))
 
     def search_policy(self, kind: str) -> FittedPolicy:
         """The compute-optimal choice between best-of-N weighted and beam search, at the budgets of the trees."""
@@ -102,14 +93,6 @@ class Material:
                 self.apart.outcomes, difficulty, self.tree_budgets, num_bins=NUM_BINS, seed=self.seed, kind=kind
             )
         return self._policies[kind]
-
-    @cached_property
-    def _policies(self) -> dict[str, FittedPolicy]:
-        return {}
-
-    def _first(self, kind: str) -> Forest | None:
-        held = self.cache.frame("SELECT count(*) FROM runs WHERE kind = $kind", {"kind": kind}).item()
-        return load_forest(self.cache, kind=kind) if held else None
 
 
 def name(spec: str) -> str:

@@ -49,6 +49,23 @@ def revisions(material: Material) -> Section:
     return _section(material, "Compute-optimal revisions", "revision-policy", frame, baselines, "parallel attempts")
 
 
+def choices_by_level(section: Section) -> pl.DataFrame:
+    """What a section's policy by oracle difficulty chooses: a row a level, a column every other budget."""
+    table = next(figure.table for figure in section.figures if figure.name.endswith("-choices-oracle"))
+    assert table is not None
+    whole = pl.col("generations") == pl.col("budget")
+    cells = table.filter(pl.col("budget").is_in(table["budget"].unique().sort(descending=True)[::2].implode()))
+    cells = cells.with_columns(
+        cell=pl.when(whole).then("strategy").otherwise(pl.format("{} at {}", "strategy", "generations"))
+    )
+    return cells.sort("level", "budget").pivot("budget", index="level", values="cell", maintain_order=True)
+
+
+def verdicts(section: Section) -> Sequence[str]:
+    """The sentences of a section that say what its policy gains and saves."""
+    return section.text[:-1]
+
+
 def _charged(material: Material, outcomes: Outcomes, free: FittedPolicy, budgets: Sequence[int]) -> pl.DataFrame:
     """The policy by predicted difficulty that pays for the samples that tell it: by mean cost, cross-fitted.
 
