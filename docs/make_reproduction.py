@@ -14,7 +14,8 @@ HEAD = """# The paper's claims on the shipped sample
 Snell et al. 2024 (arXiv:2408.03314) studied a language model of billions of parameters on competition mathematics.
 The sample comes from models of .16 and 2.3 million parameters on chains of arithmetic, so a claim that fails here is
 not refuted; it shows how far the claim depends on generator, verifier and questions. Each row says what the paper
-claims, what the sample shows with 95 % intervals over its 500 questions, and why the two may differ.
+claims, what the sample shows with 95 % intervals over its 500 questions, and our reading of why the two may
+differ, which is not measured unless it gives a figure.
 
 *holds*, *in part*, *cannot tell* and *does not hold* are computed from the intervals: a difference counts where its
 interval lies on one side of 0. Differences are paired by question. Levels go from 1 (easiest) to 5: fifths of pass@1,
@@ -25,53 +26,44 @@ CACHE is `sample`."""
 
 WHY = {
     "weighted": (
-        "The gain is there at every budget of practical use. At 64 the verifier's confident mistakes weigh as "
-        "much as its help: one wrong answer with many high scores wins votes."
+        "The gain is there at small budgets. At 64 a few confident mistakes of the verifier may weigh as much"
+        " as its help."
     ),
     "last-step": (
-        "This verifier's last step is no more than another step: an early mistake that it saw is not always "
-        "remembered in the last score, so the minimum does as well or better."
+        "An early mistake that the verifier saw may be gone from its last score, so that the minimum does no worse."
     ),
     "beam": (
-        "The verifier was fitted to whole solutions of the base at high temperature; a beam pushes further into "
-        "what it gets wrong. Its step scores are good enough to break even at 4, not to win."
+        "The verifier was fitted to whole solutions of the base; a beam pushes further into what it gets "
+        "wrong. It breaks even at 4 and loses from 16 on."
     ),
     "over-optimisation": "As in the paper.",
     "medium": (
-        "Here the verifier's AUC within questions falls with difficulty, so that search exploits its mistakes on "
-        "medium questions too."
+        "AUC within questions falls with difficulty (see the last section), so that search has more mistakes "
+        "to exploit on medium questions."
     ),
     "hardest": "As in the paper.",
-    "compute-optimal search": (
-        "Where one strategy is best at nearly every level there is nothing to adapt to: beam search wins at no "
-        "level beyond noise."
-    ),
-    "predicted": (
-        "The verifier ranks questions well here (correlation with pass@1 above .9), so bins agree more often than"
-        " in the paper."
-    ),
+    "compute-optimal search": "Beam search wins at no level beyond noise, so there is little to adapt to.",
+    "predicted": "This verifier's bins agree with oracle bins more often than the paper's did.",
     "revision pass@1": (
-        "The revision model is weak: it was trained for minutes, at a temperature at which it slips, and it sees "
-        "earlier attempts as plain context."
+        "The revision model was trained for minutes on a CPU and samples at temperature 1.5: it loses what an"
+        " earlier attempt had right more often than it mends what was wrong."
     ),
-    "right turned wrong": "Same cause; and the figure is pooled over up to 64 attempts, not the first few.",
+    "right turned wrong": "As above; and the figure is pooled over all attempts of chains of up to 64.",
     "sequential": "Follows from attempts that get worse along the chain.",
     "pooled majority": "As in the paper.",
     "ratio": "Follows from attempts that get worse: parallel samples are best at every level.",
-    "compute-optimal revisions": "Nothing to adapt to: one ratio is best at every level.",
+    "compute-optimal revisions": "One ratio is best at every level, so there is nothing to adapt to.",
     "exchange, easy": (
-        "The larger model is near its ceiling on easy questions, so both are; on medium ones votes of the small "
-        "model stop below it."
+        "On levels 1 and 2 both models are near their ceiling; on level 3 votes of the small model stop below"
+        " the larger one."
     ),
     "exchange, hard": "As in the paper on hard questions. On easy ones the small model keeps up even at R = 22.",
     "verifier by level": (
-        "Accuracy counts both kinds of solutions: at level 5 nearly all are wrong and easy to call so. Its AUC "
-        "within questions, which selection depends on, falls as the paper's accuracy does."
+        "Accuracy counts right and wrong solutions together: at level 5 nearly all are wrong and easily "
+        "called so. AUC within questions, which selection depends on, falls on the hard levels."
     ),
-    "random verifier": (
-        "It comes nearer as N grows, but slowly: random weights are noise on a vote that is often close."
-    ),
-    "noisy verifier": "Flips cost most of the gain at 64, where the gain was small to begin with.",
+    "random verifier": "The gap shrinks from 16 to 64, as it should, and is not closed there.",
+    "noisy verifier": "At 64 the gain was small without noise, too.",
 }
 
 if __name__ == "__main__":
