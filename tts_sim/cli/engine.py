@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from tts_sim.forest import Forest
     from tts_sim.outcomes import Outcomes
     from tts_sim.spec import Strategy
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy starts its threads when it is loaded; no replay needs them
 
 
 def announce_compilation() -> None:

@@ -42,13 +42,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV to stdout.")]
 
 
-def open_for_reading(path: str) -> Cache:
+def open_for_reading(path: str, *, views: bool = True) -> Cache:
     """The cache at `path`, read-only; the word 'sample' names the shipped sample unless such a path exists."""
     from pathlib import Path
 
     from cache import open_cache, sample_path
 
-    return open_cache(sample_path() if path == "sample" and not Path(path).exists() else Path(path))
+    return open_cache(sample_path() if path == "sample" and not Path(path).exists() else Path(path), views=views)
 
 
 def require_cache(path: str) -> None:

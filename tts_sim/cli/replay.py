@@ -104,7 +104,7 @@ def replay(
     asked = Asked(
         strategies, budgets, run, verifier or [], trials, seed, method, on_exhausted, prefill, rescore, prompt_tokens
     )
-    with open_for_reading(cache) as opened:
+    with open_for_reading(cache, views=False) as opened:
         from tts_sim.costs import model_sizes
 
         if limits:

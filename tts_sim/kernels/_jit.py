@@ -84,7 +84,7 @@ class _CompiledCode(caching.Cache):
 
 def _compile(function: Function, kept: bool, **flags: Any) -> Function:
     options: Any = config
-    # error_model: a check for division by zero is a raise, and a raise makes a parallel loop serial
+    # error_model: no check for division by zero; no cfunc: nothing calls kernels by pointer, and each is compiled
     flags |= {"fastmath": False, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
     compiled: Any = numba.njit(function, **flags)
     if kept and not options.DISABLE_JIT:
@@ -125,7 +125,7 @@ def on_threads(function: Callable[..., None], num: int, new_room: Callable[[], A
 
     Each thread has a room, its scratch, of its own. The function writes one row per number, so the ranges do not
     matter. Compared with `prange`, no kernel is compiled a second time for its parallel loop, and a thread that is
-    done early takes over from the others.
+    done early takes over from the others. The first thread's call compiles, if need be, while the others wait.
     """
     threads = min(numba.get_num_threads(), num)
     if threads <= 1:
