@@ -77,8 +77,10 @@ def test_demo_prints_the_headline_and_writes_the_report(
     for name in ("majority", "best-of-N", "weighted best-of-N", "beam(width=4) + weighted", "revise(sequential=4)"):
         assert name in said
     assert "±" in said and "difficulty" in said
+    assert "the policy chooses by level" in said and "times the compute for the same accuracy (95 %" in said
+    assert "the better buy" in said and all(f"at level {level}" in said for level in range(1, 6))
     page = path.read_text()
-    assert page.count("class=chart") == 6 and "https://" not in page.split("<body>")[1].split("<script>")[0]
+    assert page.count("class=chart") == 14 and "https://" not in page.split("<body>")[1].split("<script>")[0]
 
 
 def test_the_full_report_has_every_section(sample: Cache) -> None:
