@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tts_sim.arrays import Float32s, Float64s, Int, Int64s, Key, Solutions, Trees
-from tts_sim.kernels._jit import kernel
+from tts_sim.kernels._jit import kernel, kernel_part
 from tts_sim.kernels.draws import draw_prefix, mix
 from tts_sim.kernels.sample import pool_of, votes_of, weights_of
 from tts_sim.kernels.select import BEST, ORACLE
@@ -23,7 +23,7 @@ class Found(NamedTuple):
     critical: Float64s  # (Q, T, 1 + B) the longest of the pilot and the longest after it
 
 
-@kernel
+@kernel_part
 def follow_prefix(
     votes: Votes, kind: Int, weight: Float64s, order: Int64s, budgets: Int64s, sums: Float64s, value: Float64s
 ) -> None:
@@ -52,7 +52,7 @@ def follow_prefix(
             value[b] = 1.0 if right else 0.0
 
 
-@kernel
+@kernel_part
 def pilot_question(
     trees: Trees, judge: Float32s, scores: Float32s, kinds: Int64s, columns: Int64s, q: Int, samples: Int,
     budgets: Int64s, trials: Int, seed: Key, solutions: Solutions, found: Found,
