@@ -68,6 +68,22 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made(tmp_path_factory.mktemp("exchange"))
 
 
+@pytest.mark.parametrize(
+    ("options", "multiples"),
+    [
+        ("snell-v1 --ratio 0.16,0.79,22", (1031 / 4, 5006 / 79, 347 / 22)),
+        ("snell-iclr --ratio 0.08,0.4,11", (1031 / 4, 251 / 4, 347 / 22)),
+        ("strict --rho 1 --ratio 0.08,0.4,11", (1003 / 4, 223 / 4, 193 / 22)),
+        ("strict --rho 8 --ratio 0.08,0.4,11", (1003 / 18, 223 / 18, 193 / 99)),
+    ],
+)
+def test_c24_multipliers(cache: Path, options: str, multiples: tuple[float, ...]) -> None:
+    """The larger model of this cache has 14 times the parameters, as in the case."""
+    rows = printed_json("exchange", cache, "sample+weighted", "--table", "exchange", "--convention", *options.split())
+    overall = [row["x"] for row in rows if row["bin"] is None]
+    assert overall == pytest.approx(multiples, rel=1e-12)
+
+
 def test_greedy_solutions_are_outcomes(cache: Path) -> None:
     with open_cache(cache) as opened:
         frame = greedy_outcomes(opened, "large").frame
