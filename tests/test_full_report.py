@@ -186,3 +186,10 @@ def test_a_single_question_has_no_share_of_attempts(tmp_path: Path) -> None:
     assert tts_sim("import", "native", file, "--into", cache).status == 0
     with open_cache(cache) as opened:
         assert missing(full_report(opened))["Revisions, attempt by attempt"] == "needs two questions and more."
+
+
+def test_break_even_ratios_are_said_with_their_intervals(report: FullReport) -> None:
+    (section,) = (one for one in report.sections if one.title == "FLOPs exchange with a larger model")
+    (text,) = section.text
+    assert "in brackets R, 95 %" in text
+    assert text.count(")") - 1 == text.count("at level") + 1 == 6, "all questions, then each level"

@@ -132,13 +132,21 @@ def _verdict(even: pl.DataFrame, label: str) -> str:
     said = []
     for row in even.filter(pl.col("convention") == label).iter_rows(named=True):
         where = "over all questions" if row["bin"] is None else f"at level {row['bin']}"
+        reach = "" if row["r_low"] is None else f" ({_ratio(row['r_low'])} to {_ratio(row['r_high'])})"
         if row["r_star"] == 0:
-            said.append(f"{where} never within the cache")
+            said.append(f"{where} never within the cache{reach}")
         elif math.isinf(row["r_star"]):
-            said.append(f"{where} at every R")
+            said.append(f"{where} at every R{reach}")
         else:
-            said.append(f"{where} up to R = {row['r_star']:.3g}")
-    return f"Test-time compute of the small model is the better buy ({label}): {'; '.join(said)}. Level 1 is easiest."
+            said.append(f"{where} up to R = {row['r_star']:.3g}{reach}")
+    return (
+        f"Test-time compute of the small model is the better buy ({label}; in brackets R, 95 %): {'; '.join(said)}. "
+        "Level 1 is easiest."
+    )
+
+
+def _ratio(ratio: float) -> str:
+    return "∞" if math.isinf(ratio) else f"{ratio:.3g}"
 
 
 def _table(frame: pl.DataFrame) -> pl.DataFrame:
