@@ -18,8 +18,9 @@ claims, what the sample shows with 95 % intervals over its 500 questions, and ou
 differ, which is not measured unless it gives a figure.
 
 *holds*, *in part*, *cannot tell* and *does not hold* are computed from the intervals: a difference counts where its
-interval lies on one side of 0. Differences are paired by question. Levels go from 1 (easiest) to 5: fifths of pass@1,
-estimated on samples that evaluate nothing. Policies are cross-fitted over questions.
+interval lies on one side of 0. Two rows have no interval to go by and are computed from the figures alone: which ratio
+is chosen, and the verifier's accuracy by level. Differences are paired by question. Levels go from 1 (easiest) to 5:
+fifths of pass@1, estimated on samples that evaluate nothing. Policies are cross-fitted over questions.
 
 Made by `python docs/make_reproduction.py`; `tts-sim claims CACHE` prints the table for any cache. In the commands,
 CACHE is `sample`."""
@@ -51,7 +52,7 @@ WHY = {
     "right turned wrong": "As above; and the figure is pooled over all attempts of chains of up to 64.",
     "sequential": "Follows from attempts that get worse along the chain.",
     "pooled majority": "As in the paper.",
-    "ratio": "Follows from attempts that get worse: parallel samples are best at every level.",
+    "ratio": "Follows from attempts that get worse: parallel samples are best at every level, at level 5 within noise.",
     "compute-optimal revisions": "One ratio is best at every level, so there is nothing to adapt to.",
     "exchange, easy": (
         "On levels 1 and 2 both models are near their ceiling; on level 3 votes of the small model stop below"

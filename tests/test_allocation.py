@@ -168,6 +168,8 @@ def test_bins_get_what_they_need() -> None:
     assert found.cost == pytest.approx(100) and found.allocation.gap == 0
     assert found.uniform == pytest.approx(0.55) and found.gain == pytest.approx(0.2)
     assert found.gain_low is not None and found.gain_low > 0.1
+    little = allocate_outcomes(values, 20, groups=LEVELS)
+    assert little.accuracy is not None and little.uniform is None is little.gain is little.gain_low
     alone = allocate_outcomes(values, 100)
     assert alone.accuracy is None and alone.naive == pytest.approx(0.75) and len(alone.allocation.frame) == 40
     some = allocate_outcomes(values, 100, groups={name: 1 for name in list(LEVELS)[:10]})
@@ -233,6 +235,9 @@ def test_what_people_read(cache: Path) -> None:
     assert "cross-fitted: 0." in bins.out and "the same total spent evenly" in bins.out
     questions = tts_sim("allocate", cache, "--total", 30, "--by", "question")
     assert questions.status == 0 and "an upper envelope, no forecast" in questions.out
+    assert "from the samples evaluated here too" in bins.out and "evaluated here too" not in questions.out
+    little = tts_sim("allocate", cache, "--total", 6, "--bins", 3)  # half a sample a question
+    assert little.status == 0 and "spent evenly: pays for no option on every question." in little.out
 
 
 @pytest.mark.parametrize(

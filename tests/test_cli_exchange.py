@@ -221,6 +221,7 @@ def test_what_is_missing(tmp_path: Path, cache: Path) -> None:
         (["--small", "large", "--large", "base"], ["M=0.0714"]),
         (["--phi", "some"], ["--phi some: expected a share from 0, or 'cache'"]),
         (["--phi", "-1"], ["phi=-1.0: expected a share from 0"]),
+        (["--token-ratio", "2", "--tokens", "generated"], ["--token-ratio 2.0: --tokens generated counts"]),
         (["--token-ratio", "0"], ["token_ratio=0.0: expected a number above 0"]),
         (["--size-ratio", "1"], ["M=1.0: expected the larger model's parameters"]),
         (["--large-budget", "2"], ["--large-budget 2: greedy is one generation"]),

@@ -118,6 +118,10 @@ def test_units_rules_and_difficulties(cache: Path) -> None:
     assert {row["unit"] for row in tokens["curves"]} == {"tokens"}
     assert all(row["cost"] <= row["budget"] * 1.05 for row in tokens["choices"])
     assert len({row["generations"] for row in tokens["choices"]}) > 1
+    saved = cache.with_name("most.json")
+    printed_json("policy", "fit", cache, "sample+best", "-b", "1000", "--unit", "tokens", "--splits", 2, "-o", saved)
+    (candidate,) = load_policy(saved).candidates
+    assert candidate.budgets == (1, 2, 4, 8), "12 of 24 samples give difficulty, not 32"
     latency = printed_json("policy", "fit", cache, *STRATEGIES, "-b", "7", "--unit", "critical_tokens", *FITTING)
     assert {row["strategy"] for row in latency["choices"]} <= {"sample+majority", "sample+best"}
     predicted = printed_json(

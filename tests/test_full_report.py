@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from cache import create_cache, open_cache
-from tests.command import tts_sim
+from tests.command import tts_sim, write_jsonl
 from tests.frames import HOSTILE
-from tests.report_cache import NAMES, QUESTIONS, made
+from tests.report_cache import NAMES, QUESTIONS, made, revisions
 from tests.test_start_up import loaded_by
 from tts_sim.full_report import SECTIONS, FullReport, full_report
 from tts_sim.report_sections.material import Material, NotShown, Settings, shapes
@@ -164,3 +166,30 @@ def test_bad_options_are_one_line(cache: Path, tmp_path: Path, options: list[str
 def test_help_is_light() -> None:
     asked = "sys.argv = ['tts-sim', 'report', '--help']"
     assert loaded_by(f"{asked}\nfrom tts_sim.cli.main import main\ntry: main()\nexcept SystemExit: pass") == []
+
+
+def test_a_run_that_is_not_of_independent_draws_is_named(cache: Path, tmp_path: Path) -> None:
+    changed = tmp_path / "changed.duckdb"
+    shutil.copy(cache, changed)
+    with duckdb.connect(changed) as connection:
+        connection.execute("UPDATE runs SET exchangeable = false WHERE run_id = 'chains'")
+    with open_cache(changed) as opened:
+        summary = full_report(opened).summary
+    assert [line for line in summary if "not i.i.d." in line] == [
+        "Siblings of run 'chains' are not i.i.d. (exchangeable is false): no figure of it is unbiased."
+    ]
+
+
+def test_a_single_question_has_no_share_of_attempts(tmp_path: Path) -> None:
+    cache = tmp_path / "one.duckdb"
+    file = write_jsonl(tmp_path / "chains.jsonl", revisions()[20:21])
+    assert tts_sim("import", "native", file, "--into", cache).status == 0
+    with open_cache(cache) as opened:
+        assert missing(full_report(opened))["Revisions, attempt by attempt"] == "needs two questions and more."
+
+
+def test_break_even_ratios_are_said_with_their_intervals(report: FullReport) -> None:
+    (section,) = (one for one in report.sections if one.title == "FLOPs exchange with a larger model")
+    (text,) = section.text
+    assert "in brackets R, 95 %" in text
+    assert text.count(")") - 1 == text.count("at level") + 1 == 6, "all questions, then each level"

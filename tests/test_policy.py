@@ -112,6 +112,8 @@ def test_limits_hold_for_the_mean_cost_of_a_level() -> None:
     assert rows == [(1, 20, "better", 20.0), (1, 60, "better", 20.0), (2, 20, "worse", 5.0), (2, 60, "better", 60.0)]
     assert set(fitted.curves["unit"]) == {"tokens"}
     assert line(fitted, CROSSFITTED, 60)["cost"] == 40.0
+    bound, naive = line(fitted, ENVELOPE, 20), line(fitted, NAIVE, 20)
+    assert bound["accuracy"] == naive["accuracy"] == 0.5, "what an easy level can pay for is in the bound"
     with pytest.raises(ValueError, match=r"budget 4 tokens: below every strategy at level 1; the cheapest is worse at"):
         fit_policy(made, difficulty, [4], seed=0, unit="tokens", bins=TWO_BINS, n_min=1, folds=2)
 

@@ -94,6 +94,7 @@ DAMAGE: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda content: content["table"][0].update(strategy="worst"), "'worst' at 4: not among the candidates"),
     (lambda content: content["table"][1].update(level=0), r"table\[1\].level: 0: expected a whole number from 1"),
     (lambda content: content["table"][1].update(cost=None), r"table\[1\].cost: None: expected a finite number"),
+    (lambda content: content["table"][1].update(cost=10**400), "too large to convert to float"),
     (lambda content: content["table"][1].update(accuracy="high"), r"table\[1\].accuracy: 'high'"),
     (lambda content: content["table"][1].update(generations=True), r"table\[1\].generations: True"),
     (lambda content: content["candidates"][0].update(budgets=4), r"candidates\[0\].budgets: expected a list"),

@@ -27,8 +27,8 @@ class AllocatedOutcomes:
     `allocation` is made on all questions; `naive` is the accuracy that it promises for them, which flatters.
     `accuracy`, its 95 % interval (t over questions) and `cost` are cross-fitted: what allocations made on other
     questions reach and spend here. `uniform` is the best single option for the same total, chosen and measured alike;
-    `gain`, with its interval, the paired difference. These are null where every question is an item: no other question
-    tells its values.
+    `gain`, with its interval, the paired difference; null where the total pays for no option on every question. All of
+    these are null where every question is an item: no other question tells its values.
     """
 
     allocation: Allocation
@@ -149,6 +149,7 @@ def _held_out(
     random = np.random.default_rng(seed)
     count = len(item_of)
     value, cost, uniform = np.zeros(count), np.zeros(count), np.zeros(count)
+    uniform_fits = True
     for _ in range(splits):
         fold = fold_numbers(count, folds, random)
         for number in range(folds):
@@ -159,11 +160,18 @@ def _held_out(
             value[here[answered]] += options.accuracy[here[answered], pick[answered]]
             cost[here[answered]] += options.costs[here[answered], pick[answered]]
             best = options.uniform(known, total / count)
-            if best is not None:
+            if best is None:
+                uniform_fits = False
+            else:
                 uniform[here] += options.accuracy[here, best]
     value, uniform = value / splits, uniform / splits
-    figures: dict[str, float | None] = {"cost": float(cost.sum()) / splits, "uniform": float(uniform.mean())}
-    for name, values in (("accuracy", value), ("gain", value - uniform)):
+    figures: dict[str, float | None] = dict.fromkeys(("uniform", "gain", "gain_low", "gain_high"))
+    figures["cost"] = float(cost.sum()) / splits
+    means = {"accuracy": value}
+    if uniform_fits:
+        figures["uniform"] = float(uniform.mean())
+        means["gain"] = value - uniform
+    for name, values in means.items():
         mean, se = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(count)
         low, high = t_interval(mean, se, count)
         if name == "accuracy":

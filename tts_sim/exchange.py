@@ -15,6 +15,11 @@ from typing import Literal, NamedTuple
 
 Convention = Literal["strict", "snell-v1", "snell-iclr"]
 CONVENTIONS: tuple[Convention, ...] = ("strict", "snell-v1", "snell-iclr")
+WHO_PAYS: dict[str, str] = {
+    "strict": "whoever uses a verifier pays for it",
+    "snell-v1": "nobody pays for a verifier",
+    "snell-iclr": "both models pay for a verifier as much as for themselves, greedy answers included",
+}
 CHARGED: dict[str, tuple[float, float]] = {"strict": (1, 0), "snell-v1": (0, 0), "snell-iclr": (1, 1)}  # rho, v_large
 
 

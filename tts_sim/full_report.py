@@ -70,6 +70,11 @@ def full_report(
     named = f" of {one}" if sets == 1 and one else ""
     summary = [
         f"{questions} questions{named}; runs {runs}.",
+        *(
+            f"Siblings of run '{forest.run_id}' are not i.i.d. (exchangeable is false): no figure of it is unbiased."
+            for forest in material.every_verifier.values()
+            if not forest.exchangeable
+        ),
         "Every section says what it is read from and with what settings. Hover over a point for its figures.",
     ]
     return FullReport(f"Test-time strategies{f' on {name}' if name else ''}", summary, sections)

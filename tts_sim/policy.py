@@ -132,7 +132,7 @@ def fit_policy(
     crossfitted = over_splits(held_out)
     single = over_splits(crossfit(arms, values, splits_of, rules.unbinned()))
     lines = {CROSSFITTED: crossfitted, NAIVE: naive, BEST_SINGLE: single, **baselines(arms, rules)}
-    lines[ENVELOPE] = envelope(arms, rules)
+    lines[ENVELOPE] = envelope(arms, rules, levels)
     curves = curves_table(lines, rules, arms, kind)
     if bootstrap:
         draws = bootstrap_values(arms, values, levels, rules, folds=folds, draws=bootstrap, seed=seed)

@@ -145,7 +145,7 @@ def load_policy(path: str | Path) -> Policy:
         raise PolicyTooNew(f"{path} has version {version}; this tts-sim reads up to {VERSION}. Upgrade tts-sim.")
     try:
         return _policy(content)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else error
         raise PolicyInvalid(f"{path} is damaged: {what} Make it anew with `tts-sim policy fit`.") from None
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import polars as pl
 
-from tts_sim.claims.finding import Claim, Finding, Verdict, all_of
+from tts_sim.claims.finding import Claim, Finding, all_of, reach, sign, tried
 from tts_sim.claims.material import WEIGHTED, Material
 from tts_sim.costs import model_sizes, priced
+from tts_sim.errors import TtsSimError
 from tts_sim.exchange import ExchangeTerms
 from tts_sim.exchange_tables import exchange_table
 from tts_sim.greedy import greedy_outcomes
@@ -26,13 +27,18 @@ def findings(material: Material) -> Iterator[Finding]:
         return
     try:
         small, large = model_pair(material.cache, material.steps.run_id)
-        terms = pair_terms(small, large, convention="strict", rho=_rho(material))
-    except ValueError:
+        rho = _rho(material)
+        terms = pair_terms(small, large, convention="strict", rho=rho)
+    except (TtsSimError, ValueError) as error:
+        material.left_out.append(str(error))
+        return
+    if rho is None:
+        material.left_out.append("exchange: the size of the verifier is unknown; enter models.num_params.")
         return
     rival = greedy_outcomes(material.cache, large.run)
     if len(rival.frame):
-        yield little_inference(material, terms, rival)
-        yield hard_or_much(material, terms, rival)
+        yield from tried(little_inference, material, terms, rival)
+        yield from tried(hard_or_much, material, terms, rival)
 
 
 def little_inference(material: Material, terms: ExchangeTerms, rival: Outcomes) -> Finding:
@@ -54,9 +60,6 @@ def little_inference(material: Material, terms: ExchangeTerms, rival: Outcomes) 
 def hard_or_much(material: Material, terms: ExchangeTerms, rival: Outcomes) -> Finding:
     rows = [row for row in _table(material, terms, rival) if row["bin"] in (4, 5) or row["R"] > 1]
     rows = [row for row in rows if row["bin"] is not None]
-    signs = [_sign(row) for row in rows]
-    share = sum(s < 0 for s in signs) / len(signs)
-    verdict: Verdict = "holds" if share == 1 else "in part" if share >= 0.5 else "does not hold"
     return Finding(
         Claim(
             "exchange, hard",
@@ -64,7 +67,7 @@ def hard_or_much(material: Material, terms: ExchangeTerms, rival: Outcomes) -> F
             "the better buy.",
             "§7, Fig. 9",
         ),
-        verdict,
+        all_of([-_sign(row) for row in rows]),
         tuple(map(_said, rows)),
         _command(terms),
     )
@@ -83,10 +86,11 @@ def _table(material: Material, terms: ExchangeTerms, rival: Outcomes) -> list[di
 
 
 def _sign(row: dict[str, Any]) -> int:
-    """Who is ahead; below one sample the small model cannot answer at all."""
-    if row["difference"] is None:
+    """Who is ahead; below one sample the small model cannot answer at all, and what is at least so may be more."""
+    if row["status"] == "below one sample":
         return -1
-    return int(row["ci_low"] > 0) - int(row["ci_high"] < 0)
+    found = sign(row)
+    return 0 if found < 0 and row["bound"] else found
 
 
 def _said(row: dict[str, Any]) -> str:
@@ -94,10 +98,7 @@ def _said(row: dict[str, Any]) -> str:
     if row["difference"] is None:
         return f"{where}: {row['status']}"
     bound = "at least " if row["bound"] else ""
-    return (
-        f"{where}: small − large {bound}{100 * row['difference']:+.1f} points "
-        f"({100 * row['ci_low']:+.1f} to {100 * row['ci_high']:+.1f})"
-    )
+    return f"{where}: small − large {bound}{100 * row['difference']:+.1f} points ({reach(row)})"
 
 
 def _command(terms: ExchangeTerms) -> str:

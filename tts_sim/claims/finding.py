@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec
 
+from tts_sim.errors import TtsSimError
+
+if TYPE_CHECKING:
+    from tts_sim.claims.material import Material
+
+P = ParamSpec("P")
 Verdict = Literal["holds", "in part", "cannot tell", "does not hold"]
 
 
@@ -31,7 +38,26 @@ def points(row: dict[str, Any], label: str) -> str:
     """'label: +1.2 points (0.3 to 2.1)' from a row with difference, ci_low and ci_high; or that there is no support."""
     if row.get("difference") is None:
         return f"{label}: not supported"
-    return f"{label}: {100 * row['difference']:+.1f} points ({100 * row['ci_low']:+.1f} to {100 * row['ci_high']:+.1f})"
+    return f"{label}: {100 * row['difference']:+.1f} points ({reach(row)})"
+
+
+def reach(row: dict[str, Any]) -> str:
+    """The row's interval in points; a single question has none."""
+    if row.get("ci_low") is None:
+        return "one question: no interval"
+    return f"{100 * row['ci_low']:+.1f} to {100 * row['ci_high']:+.1f}"
+
+
+def tried(
+    make: Callable[Concatenate[Material, P], Finding], material: Material, *more: P.args, **named: P.kwargs
+) -> Iterator[Finding]:
+    """The finding; where the cache holds too little for it, none, and the reason in `material.left_out`."""
+    try:
+        found = make(material, *more, **named)
+    except (TtsSimError, ValueError) as error:
+        material.left_out.append(str(error))
+        return
+    yield found
 
 
 def sign(row: dict[str, Any]) -> int:

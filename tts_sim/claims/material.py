@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -34,10 +34,16 @@ class Material:
         self.cache = cache
         self.seed = seed
         self._reported = Reported(cache, Settings(seed=seed))
-        self.steps = self._reported.forests.get("steps")
-        self.revisions = self._reported.forests.get("revisions")
+        self.left_out: list[str] = []  # why claims could not be judged
+        self.steps = self._several("steps")
+        self.revisions = self._several("revisions")
         self._replays: dict[tuple[str, str | None, tuple[int, ...]], Outcomes] = {}
         self._policies: dict[str, FittedPolicy] = {}
+
+    def _several(self, kind: Literal["steps", "revisions"]) -> Forest | None:
+        """The run of that kind; None without one, or where a single question leaves no interval."""
+        forest = self._reported.forests.get(kind)
+        return forest if forest is not None and forest.num_questions > 1 else None
 
     @cached_property
     def tree_budgets(self) -> list[int]:
@@ -47,7 +53,10 @@ class Material:
 
     def sample_budgets(self, forest: Forest) -> list[int]:
         """Powers of two up to half of the pool, so that the noise of the cache can be told from that of questions."""
-        return powers_of_two(1, int(forest.root_pools().min()) // 2)
+        budgets = powers_of_two(1, int(forest.root_pools().min()) // 2)
+        if not budgets:
+            raise ValueError(f"run {forest.run_id!r}: a question holds fewer than two samples; record more.")
+        return budgets
 
     def outcomes(
         self, forest: Forest, specs: Sequence[str], budgets: Sequence[int], verifier: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tts_sim.budgets import powers_of_two
-from tts_sim.claims.finding import Claim, Finding, Verdict, all_of, points, sign
+from tts_sim.claims.finding import Claim, Finding, Verdict, all_of, points, sign, tried
 from tts_sim.claims.material import NUM_BINS, Material
 from tts_sim.claims.search import better, gain, said, saving
 from tts_sim.forest import Forest
@@ -26,19 +26,21 @@ def findings(material: Material) -> Iterator[Finding]:
     longest = int((chains_of(forest).attempt[1:] - chains_of(forest).attempt[:-1]).max(initial=0))
     if longest < TRIED:
         return
-    yield rising(material, forest)
-    yield turned_wrong(material, forest)
-    yield sequential(material, forest, longest)
-    yield hierarchical(material, forest)
+    yield from tried(rising, material, forest)
+    yield from tried(turned_wrong, material, forest)
+    yield from tried(sequential, material, forest, longest)
+    yield from tried(hierarchical, material, forest)
     if material.steps is not None:
-        yield ratios(material, forest)
-        yield compute_optimal(material, forest, longest)
+        yield from tried(ratios, material, forest)
+        yield from tried(compute_optimal, material, forest, longest)
 
 
 def rising(material: Material, forest: Forest) -> Finding:
     table = revision_steps(forest, seed=material.seed)
     rows = {row["attempt"]: row for row in table.to_dicts() if row["attempt"] in (1, 2, 4, 8)}
     first, last = rows[1], rows[4]
+    if any(row["ci_low"] is None for row in rows.values()):
+        raise ValueError("attempts: one of the first eight stands on a single question, which leaves no interval.")
     verdict: Verdict = "holds" if last["ci_low"] > first["ci_high"] else "cannot tell"
     if last["ci_high"] < first["ci_low"]:
         verdict = "does not hold"
@@ -57,6 +59,8 @@ def rising(material: Material, forest: Forest) -> Finding:
 def turned_wrong(material: Material, forest: Forest) -> Finding:
     row = revision_steps(forest, seed=material.seed).to_dicts()[-1]
     low, high, share = row["right_turned_wrong_low"], row["right_turned_wrong_high"], row["right_turned_wrong"]
+    if low is None or row["wrong_turned_right_low"] is None:
+        raise ValueError("attempts: no question has a right and a wrong one that is followed by another.")
     return Finding(
         Claim("right turned wrong", "About 38 % of right answers are made wrong by the next revision.", "§6.1"),
         "holds" if low <= TURNED_WRONG <= high else "does not hold",

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from tts_sim.claims.finding import Claim, Finding, Verdict, all_of, points, sign
+from tts_sim.claims.finding import Claim, Finding, Verdict, all_of, points, sign, tried
 from tts_sim.claims.material import MAJORITY, WEIGHTED, Material
 from tts_sim.compare import compare
 from tts_sim.forest import Forest
@@ -23,11 +23,11 @@ BUDGETS = (16, 64)
 def findings(material: Material) -> Iterator[Finding]:
     """Those that the cache can speak to."""
     forest = material.steps
-    if forest is None or not forest.scores or max(material.sample_budgets(forest)) < max(BUDGETS):
+    if forest is None or not forest.scores or int(forest.root_pools().min()) // 2 < max(BUDGETS):
         return
-    yield by_level(material, forest)
-    yield random(material, forest)
-    yield noisy(material, forest)
+    yield from tried(by_level, material, forest)
+    yield from tried(random, material, forest)
+    yield from tried(noisy, material, forest)
 
 
 def by_level(material: Material, forest: Forest) -> Finding:

@@ -74,6 +74,8 @@ def allocate(
         print_rows(rows, as_csv=True)
     else:
         _print_readable(rows, found)
+        if by == "difficulty":
+            print("bin 1 is easiest: quantiles of pass@1, from the samples evaluated here too: a little flattering.")
 
 
 def _figures(found: AllocatedOutcomes) -> dict[str, object]:
@@ -113,6 +115,12 @@ def _print_readable(rows: pl.DataFrame, found: AllocatedOutcomes) -> None:
         return
     print(
         f"cross-fitted: {found.accuracy:.4f} (95 % {found.ci_low:.4f} to {found.ci_high:.4f}), spending "
-        f"{found.cost:.6g}; the same total spent evenly: {found.uniform:.4f}; gain {found.gain:+.4f} "
-        f"({found.gain_low:+.4f} to {found.gain_high:+.4f}, paired)."
+        f"{found.cost:.6g}; the same total spent evenly: {_evenly(found)}."
     )
+
+
+def _evenly(found: AllocatedOutcomes) -> str:
+    """The best single option for the total, and the gain over it."""
+    if found.uniform is None:
+        return "pays for no option on every question"
+    return f"{found.uniform:.4f}; gain {found.gain:+.4f} ({found.gain_low:+.4f} to {found.gain_high:+.4f}, paired)"

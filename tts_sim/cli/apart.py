@@ -96,12 +96,13 @@ def _sizes(
     noted = demand.get("budgets") if isinstance(demand, dict) else None
     recorded = max(noted) if isinstance(noted, list) and noted else None
     pools = forest.root_pools()
-    most = max(1, int(pools.min()) - (draws if forest.kind == "steps" else 0))
+    least = int(pools.min())
+    most = max(1, least - (min(draws, least // 2) if forest.kind == "steps" else 0))  # as split_roles leaves it
     found: dict[Strategy, Sequence[int]] = {}
     for strategy in strategies:
         limit = recorded if recorded is not None and strategy.search.grows_trees else None
         if not budgets:
-            last = most if limit is None else min(limit, int(pools.min()))
+            last = most if limit is None else min(limit, least)
             held = spendable(strategy.search, forest)
             found[strategy] = [budget for budget in held if budget <= last] or held[:1]
             continue

@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from tts_sim.cli.two_models import TwoModels, Wanted
 
 TABLES = ("exchange", "break-even", "split")
-WHO_PAYS = {
-    "strict": "whoever uses a verifier pays for it",
-    "snell-v1": "nobody pays for a verifier",
-    "snell-iclr": "both models pay for a verifier as much as for themselves, greedy answers included",
-}
 COUNTED = {
     "generations": "generations",
     "generated": "tokens generated, in those of an answer,",
@@ -234,6 +229,8 @@ def _print_readable(name: str, rows: pl.DataFrame) -> None:
 
 def _footer(models: TwoModels, wanted: Wanted, names: Sequence[str]) -> list[str]:
     """What the figures rest on."""
+    from tts_sim.exchange import WHO_PAYS
+
     rival = models.rival.frame["strategy"][0] + (f" at {wanted.large_budget}" if wanted.large_budget > 1 else "")
     lines = [
         f"x: {COUNTED[wanted.tokens]} of the small model (run '{models.small.run}') for each answer of the larger one "

@@ -65,6 +65,10 @@ def two_models(cache: Cache, wanted: Wanted, specs: Sequence[str]) -> TwoModels:
     from tts_sim.load import load_forest
     from tts_sim.model_pairs import model_pair, run_models
 
+    if wanted.tokens != "generations" and wanted.token_ratio != 1:
+        raise ValueError(
+            f"--token-ratio {wanted.token_ratio}: --tokens {wanted.tokens} counts the tokens themselves; leave one out."
+        )
     small, large = model_pair(cache, wanted.small, wanted.large)
     strategies = parsed(list(specs) or [_default(cache, small, wanted)], [])
     named = small.run if any(strategy.search.kind == small.kind for strategy in strategies) else None

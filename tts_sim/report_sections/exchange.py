@@ -10,7 +10,7 @@ import polars as pl
 from tts_sim.charts.break_even import break_even_ratios
 from tts_sim.charts.exchange import exchange_curves, exchange_differences
 from tts_sim.charts.theme import strategy_name
-from tts_sim.exchange import Convention, ExchangeTerms
+from tts_sim.exchange import WHO_PAYS, Convention, ExchangeTerms
 from tts_sim.exchange_tables import break_even, exchange_table
 from tts_sim.greedy import greedy_outcomes
 from tts_sim.load import load_forest
@@ -24,11 +24,6 @@ from tts_sim.report_sections.reading import NAMES, estimators, run_name
 RATIOS = (0.16, 0.79, 22.0)  # Snell et al. 2024 (arXiv:2408.03314v1) §7
 DRAWS = 2000
 CURVES = 2  # conventions whose curves are drawn; they differ in where the stars stand
-WHO_PAYS = {
-    "strict": "whoever uses a verifier pays for it",
-    "snell-v1": "nobody pays for a verifier",
-    "snell-iclr": "both models pay for a verifier as much as for themselves",
-}
 
 
 class Line(NamedTuple):
@@ -137,13 +132,21 @@ def _verdict(even: pl.DataFrame, label: str) -> str:
     said = []
     for row in even.filter(pl.col("convention") == label).iter_rows(named=True):
         where = "over all questions" if row["bin"] is None else f"at level {row['bin']}"
+        reach = "" if row["r_low"] is None else f" ({_ratio(row['r_low'])} to {_ratio(row['r_high'])})"
         if row["r_star"] == 0:
-            said.append(f"{where} never within the cache")
+            said.append(f"{where} never within the cache{reach}")
         elif math.isinf(row["r_star"]):
-            said.append(f"{where} at every R")
+            said.append(f"{where} at every R{reach}")
         else:
-            said.append(f"{where} up to R = {row['r_star']:.3g}")
-    return f"Test-time compute of the small model is the better buy ({label}): {'; '.join(said)}. Level 1 is easiest."
+            said.append(f"{where} up to R = {row['r_star']:.3g}{reach}")
+    return (
+        f"Test-time compute of the small model is the better buy ({label}; in brackets R, 95 %): {'; '.join(said)}. "
+        "Level 1 is easiest."
+    )
+
+
+def _ratio(ratio: float) -> str:
+    return "∞" if math.isinf(ratio) else f"{ratio:.3g}"
 
 
 def _table(frame: pl.DataFrame) -> pl.DataFrame:

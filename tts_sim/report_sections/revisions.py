@@ -22,6 +22,8 @@ def attempts(material: Material) -> Section:
     last = steps.row(-1, named=True)
     if last["right_turned_wrong"] is None or last["wrong_turned_right"] is None:
         raise NotShown("needs chains of two attempts and more.")
+    if last["right_turned_wrong_low"] is None or last["wrong_turned_right_low"] is None:
+        raise NotShown("needs two questions and more.")
     text = (
         f"Of right attempts the next one turned {percent(last['right_turned_wrong'])} wrong (95 % from "
         f"{percent(last['right_turned_wrong_low'])} to {percent(last['right_turned_wrong_high'])}), of wrong ones "
