@@ -249,6 +249,22 @@ def test_a_long_solution_is_one_pass(verifiers: dict[str, Any], family: str, mon
     assert len(calls) <= 2 and sum(calls) == len(reading.ids)  # the question, then all steps
 
 
+def test_another_separator_of_trl_stands_in_the_config(verifiers: dict[str, Any]) -> None:
+    from generate.verifiers.token_classifier import TrlVerifier
+
+    model, tokenizer = verifiers["trl"].model, verifiers["trl"].tokenizer
+    try:
+        model.config.step_separator = "\n\n"
+        [reading] = TrlVerifier(model, tokenizer, verifier_id="v").read([Solution("7", ("8", "9\n\n"), "eos")])
+        assert list(reading.ids) == word_ids(["<s>", "7", "8", "\n", "\n", "9", "\n", "\n"], "trl")
+        assert list(reading.places) == [4, 7]
+        model.config.step_separator = ""
+        with pytest.raises(ValueError, match="step separator '': the tokenizer of 'v' makes no token of it"):
+            TrlVerifier(model, tokenizer, verifier_id="v")
+    finally:
+        del model.config.step_separator
+
+
 def test_a_step_without_a_token_is_scored_where_it_stands(verifiers: dict[str, Any]) -> None:
     judge = verifiers["token-classifier"]
     ids = word_ids(["7", "8"], "token-classifier")

@@ -28,6 +28,7 @@ from tests.tiny_verifiers import save_verifier
 from tts_sim.cli.main import app
 from tts_sim.load import load_forest
 from tts_sim.replay import replay
+from tts_sim.verifiers import with_verifiers
 
 
 @pytest.fixture(scope="module")
@@ -249,6 +250,8 @@ def test_every_format_records_and_scores(tmp_path: Path, base: str, paths: dict[
                 assert value == pytest.approx(at_once[node_id], abs=1e-4)
         rows = replay(load_forest(cache, "base"), ["sample+best(agg=last)"], [4], verifier="outcome", seed=0).frame
         assert len(rows) == 4 and rows["accuracy"].is_between(0, 1).all()
+        mapped = with_verifiers(load_forest(cache, "base"), ["sigmoid(outcome)"], seed=0)
+        assert len(replay(mapped, ["sample+weighted(agg=last)"], [4], verifier="sigmoid(outcome)", seed=0).frame) == 4
 
 
 def test_revisions_by_a_verifier_that_sees_the_history(tmp_path: Path, base: str, paths: dict[str, str]) -> None:
