@@ -16,7 +16,7 @@ from generate.questions import QuestionSource, question_digest, read_questions
 
 ROWS = [
     {"unique_id": "a/1", "problem": "1+1?", "answer": "so #### 2", "level": "Level 3", "type": "sum", "other": [1]},
-    {"unique_id": "a/2", "problem": "4 ÷ 1 = ∎?", "answer": "is\n#### 4", "level": "Level ?", "type": None, "other": []},
+    {"unique_id": "a/2", "problem": "4 ÷ 1 = ∎", "answer": "is\n#### 4", "level": "Level ?", "type": None, "other": []},
 ]  # fmt: skip
 NAMED: dict[str, Any] = {
     "id_column": "unique_id",
@@ -28,7 +28,7 @@ NAMED: dict[str, Any] = {
 EXPECTED = pl.DataFrame(
     {
         "question_id": ["a/1", "a/2"],
-        "prompt": ["1+1?", "4 ÷ 1 = ∎?"],
+        "prompt": ["1+1?", "4 ÷ 1 = ∎"],
         "gold": ["2", "4"],
         "level": [3, None],
         "subject": ["sum", None],
