@@ -19,6 +19,17 @@ Into = Annotated[str, typer.Argument(metavar="CACHE", help="The .duckdb file to 
 RunName = Annotated[str | None, typer.Option("--run", metavar="ID", help="The run (default: the only recorded one).")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto (as saved), float32, bfloat16 or float16.")]
+VerifierFormat = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="How the verifier is read: auto (by its config), token-classifier, trl, math-shepherd, rlhflow, qwen-prm, "
+        "skywork, outcome.",
+    ),
+]
+RemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run the code that comes with a verifier's model (qwen-prm only).")
+]
 BatchRows = Annotated[int, typer.Option("--batch-rows", help="Sequences that are generated side by side.")]
 
 
@@ -30,9 +41,10 @@ def sample(
     n: Annotated[int, typer.Option("-n", "--samples", help="Independent solutions of each question.")] = 64,
     run: Annotated[str, typer.Option("--run", metavar="ID", help="Name of the run.")] = "base",
     verifier: Annotated[
-        str | None, typer.Option("--verifier", help="Process reward model (token classifier): directory or id.")
+        str | None, typer.Option("--verifier", help="Reward model, of steps or outcomes: directory or id.")
     ] = None,
     verifier_id: Annotated[str, typer.Option("--verifier-id", help="Its name in the cache.")] = "prm",
+    verifier_format: VerifierFormat = "auto",
     delimiter: Annotated[str, typer.Option("--delimiter", help="What ends a step; \\n is a line break.")] = "\\n\\n",
     temperature: Annotated[float, typer.Option("--temperature")] = 0.8,
     top_p: Annotated[float, typer.Option("--top-p")] = 1.0,
@@ -47,6 +59,7 @@ def sample(
     device: Device = "auto",
     dtype: Dtype = "auto",
     batch_rows: BatchRows = 512,
+    trust_remote_code: RemoteCode = False,
 ) -> None:
     """Record independent solutions of each question, with step scores; goes on where an earlier call ended."""
     with _generating() as progress:
@@ -70,7 +83,7 @@ def sample(
             prompt_template=prompt_template,
             extract=answer,
             grader=grader,
-            verifiers=(VerifierSettings(verifier_id, "prm", verifier),) if verifier else (),
+            verifiers=(VerifierSettings(verifier_id, "auto", verifier, verifier_format),) if verifier else (),
         )
         wanted = read_questions(questions)
         with create_cache(cache) as opened:
@@ -81,6 +94,7 @@ def sample(
                 device=device,
                 dtype=dtype,
                 batch_rows=batch_rows,
+                trust_remote_code=trust_remote_code,
                 progress=progress,
             )
             made = fulfil(opened, recorder, [flat(n)])
@@ -101,6 +115,7 @@ def fill(
     device: Device = "auto",
     dtype: Dtype = "auto",
     batch_rows: BatchRows = 512,
+    trust_remote_code: RemoteCode = False,
 ) -> None:
     """Generate what replays of the strategies lack, layer by layer, until nothing is missing."""
     if bool(strategy) == bool(demand):
@@ -119,7 +134,13 @@ def fill(
         with create_cache(cache) as opened:
             settings, _ = stored_settings(opened, run)
             recorder = build_recorder(
-                opened, settings, device=device, dtype=dtype, batch_rows=batch_rows, progress=progress
+                opened,
+                settings,
+                device=device,
+                dtype=dtype,
+                batch_rows=batch_rows,
+                trust_remote_code=trust_remote_code,
+                progress=progress,
             )
             if demand:
                 draws = read_demand(demand, opened, settings)
@@ -134,27 +155,39 @@ def fill(
 @app.command()
 def score(
     cache: Into,
-    verifier: Annotated[str, typer.Option("--verifier", help="Token classifier: a directory or a Hugging Face id.")],
+    verifier: Annotated[str, typer.Option("--verifier", help="Reward model: a directory or a Hugging Face id.")],
     verifier_id: Annotated[str, typer.Option("--verifier-id", help="Its name in the cache.")] = "prm",
-    kind: Annotated[str, typer.Option("--kind", help="prm, orm, judge or confidence.")] = "prm",
+    verifier_format: VerifierFormat = "auto",
+    kind: Annotated[
+        str, typer.Option("--kind", help="prm, orm, judge or confidence; auto: what the format is.")
+    ] = "auto",
     run: RunName = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    trust_remote_code: RemoteCode = False,
 ) -> None:
-    """Score every node of a run that the verifier has not scored yet."""
+    """Score every node of a run that the verifier has not scored yet; an outcome model, every end of a solution."""
     with _generating() as progress:
         from cache import create_cache
-        from generate.runs import revision_context
+        from generate.runs import revision_context, verifier_details
         from generate.scoring import score_run
-        from generate.settings import model_path, stored_settings
-        from generate.verifiers.token_classifier import load_token_classifier
+        from generate.settings import VerifierSettings, model_path, stored_settings
+        from generate.verifiers.registry import load_verifier, settled
         from tts_sim.cli.options import require_cache
 
         require_cache(cache)
         with create_cache(cache) as opened:
             settings, _ = stored_settings(opened, run)
-            judge = load_token_classifier(
-                model_path(verifier, opened.path.parent), verifier_id=verifier_id, kind=kind, device=device, dtype=dtype
+            path = model_path(verifier, opened.path.parent)
+            wanted = settled(VerifierSettings(verifier_id, kind, verifier, verifier_format), path)
+            judge = load_verifier(
+                path,
+                verifier_id=verifier_id,
+                format=wanted.format,
+                kind=wanted.kind,
+                device=device,
+                dtype=dtype,
+                trust_remote_code=trust_remote_code,
             )
             made = score_run(
                 opened,
@@ -162,6 +195,7 @@ def score(
                 judge,
                 prompt_template=settings.prompt_template,
                 revisions=revision_context(settings),
+                details=verifier_details(verifier, wanted.format),
                 progress=progress,
             )
     typer.echo(f"run '{settings.run_id}': {made} scores of '{verifier_id}' → {cache}")

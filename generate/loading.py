@@ -8,11 +8,18 @@ import torch
 
 
 def load_pretrained(
-    auto_class: Any, path: str, *, revision: str | None = None, dtype: str = "auto", device: str = "auto"
+    auto_class: Any,
+    path: str,
+    *,
+    revision: str | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
+    trust_remote_code: bool = False,
 ) -> tuple[Any, Any]:
     """(model in evaluation mode on its device, tokenizer). `device` 'auto' is CUDA where there is one.
 
-    Raises ValueError, with the reason, if the model cannot be loaded.
+    Raises ValueError, with the reason, if the model cannot be loaded, or if there are weights that it does not hold:
+    they would be random.
     """
     from transformers import AutoTokenizer
     from transformers.utils import logging
@@ -20,11 +27,21 @@ def load_pretrained(
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision)
-        model = auto_class.from_pretrained(
-            path, revision=revision, dtype=dtype if dtype == "auto" else getattr(torch, dtype)
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=trust_remote_code)
+        model, loaded = auto_class.from_pretrained(
+            path,
+            revision=revision,
+            dtype=dtype if dtype == "auto" else getattr(torch, dtype),
+            trust_remote_code=trust_remote_code,
+            output_loading_info=True,
         )
     except (OSError, ValueError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"model '{path}' cannot be loaded: {reason} Give a directory or a Hugging Face id.") from error
+    absent = sorted({*loaded["missing_keys"], *(key[0] for key in loaded["mismatched_keys"])})
+    if absent:
+        raise ValueError(
+            f"model '{path}' has no fitting weights for {absent[0]}{' and others' * (len(absent) > 1)}, which "
+            f"{type(model).__name__} needs: it is a model of another kind."
+        )
     return model.to(where).eval(), tokenizer

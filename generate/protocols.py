@@ -51,21 +51,38 @@ class Sampler(Protocol):
 class Solution:
     """What a verifier reads: the prompt and the steps so far. `stop` is that of the last step.
 
-    Scores are wanted for the `fresh` last steps, or (0) for all.
+    Scores are wanted for the `fresh` last steps, or (0) for all. `prompt` is the generator's own, with its template and
+    (in a run of revisions) the earlier attempts; `question` is the bare one, for verifiers with a template of their
+    own ("": the prompt is bare).
     """
 
     prompt: str
     steps: tuple[str, ...]
     stop: str
     fresh: int = 0
+    question: str = ""
+
+    @property
+    def bare_question(self) -> str:
+        """The question without the generator's template."""
+        return self.question or self.prompt
+
+
+class UnreadableSolution(ValueError):
+    """A solution that a verifier's format cannot hold: which of those given, and which of its steps (None: all)."""
+
+    def __init__(self, place: int, what: str, *, step: int | None = None) -> None:
+        super().__init__(what)
+        self.place, self.step = place, step
 
 
 class Verifier(Protocol):
-    """Scores the steps of solutions."""
+    """Scores the steps of solutions; with `ends_only`, only the last step of those that have ended."""
 
     verifier_id: str
     kind: str
+    ends_only: bool
 
-    def score(self, solutions: Sequence[Solution]) -> list[list[float]]:
-        """One score per fresh step of each solution."""
+    def score(self, solutions: Sequence[Solution]) -> Sequence[Sequence[float | None]]:
+        """One score per fresh step of each solution; None where the verifier gives none. Raises UnreadableSolution."""
         ...

@@ -14,6 +14,7 @@ from generate.extraction import Extractor
 from generate.keys import node_key
 from generate.plans import Draw, Plan
 from generate.protocols import Request, Sampler, Solution, Verifier
+from generate.verifiers.checked import checked_scores
 
 Progress = Callable[[str, int, int], None]
 COMMIT_DRAWS = int(os.environ.get("TTS_SIM_COMMIT_DRAWS", "4096"))  # a transaction: fills batches, loses little
@@ -77,7 +78,8 @@ class Recorder:
         self.extract, self.seed, self.revisions = extract, seed, revisions
         self.progress = progress
         prompts = cache.frame("SELECT question_id, coalesce(prompt, '') AS prompt FROM questions")
-        self.prompts = {name: prompt_template.replace("{prompt}", prompt) for name, prompt in prompts.iter_rows()}
+        self.questions: dict[str, str] = dict(prompts.iter_rows())
+        self.prompts = {name: prompt_template.replace("{prompt}", text) for name, text in self.questions.items()}
         self.next_node = cache.next_node_id(run_id)
 
     def fulfil(self, plan: Plan) -> int:
@@ -131,8 +133,14 @@ class Recorder:
             )
         sampled = self.sampler.sample(requests)
         solutions = [
-            Solution(prompt, (*before, *(step.text for step in steps)), steps[-1].stop, fresh=len(steps))
-            for (prompt, before), steps in zip(contexts, sampled, strict=True)
+            Solution(
+                prompt,
+                (*before, *(step.text for step in steps)),
+                steps[-1].stop,
+                fresh=len(steps),
+                question=self.questions[draw.question_id],
+            )
+            for draw, (prompt, before), steps in zip(draws, contexts, sampled, strict=True)
         ]
         numbers = self._answers(draws, solutions)
         nodes: list[dict[str, Any]] = []
@@ -157,11 +165,21 @@ class Recorder:
                     }
                 )
                 self.next_node += 1
+
+        def name(place: int, step: int) -> str:
+            draw, above = draws[place], draws[place].parent_id
+            return (
+                f"run '{self.run_id}', question '{draw.question_id}', node {first_nodes[place] + step} (of draw "
+                f"{draw.draw} below {'the prompt' if above is None else f'node {above}'})"
+            )
+
         scores: list[tuple[str, int, str, float]] = []
         for verifier in self.verifiers:
-            for node_id, values in zip(first_nodes, verifier.score(solutions), strict=True):
+            for node_id, values in zip(first_nodes, checked_scores(verifier, solutions, name), strict=True):
                 scores += [
-                    (self.run_id, node_id + place, verifier.verifier_id, value) for place, value in enumerate(values)
+                    (self.run_id, node_id + place, verifier.verifier_id, value)
+                    for place, value in enumerate(values)
+                    if value is not None
                 ]
         answers = self.answers.taken()
         self.cache.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from generate.answers import AnswerBook
 from generate.extraction import extractor
 from generate.plans import Demand, Plan
 from generate.recorder import Progress, Recorder, RevisionContext
-from generate.settings import RunSettings, VerifierSettings, model_path, provenance, stored_settings
+from generate.settings import OLD_FORMAT, RunSettings, VerifierSettings, model_path, provenance, stored_settings
+from generate.verifiers.registry import AUTO, load_verifier, settled
 
 
 def start_run(cache: Cache, settings: RunSettings, model_facts: Mapping[str, int]) -> None:
@@ -84,18 +85,22 @@ def build_recorder(
     device: str = "auto",
     dtype: str = "auto",
     batch_rows: int = 512,
+    trust_remote_code: bool = False,
     progress: Progress | None = None,
 ) -> Recorder:
     """The recorder of a run, with its models loaded; `questions` are entered first (those that are there must agree).
 
     `model_facts` (pretraining_tokens, finetuning_tokens) go into the cache's table of models.
     Relative model directories are looked for in the working directory, then in `models_in` (default: the folder of
-    the cache).
+    the cache). `trust_remote_code` is asked for at each call and never stored: a stranger's cache must not decide it.
     """
     from generate.samplers.transformers import load_sampler
-    from generate.verifiers.token_classifier import load_token_classifier
 
     folder = models_in or cache.path.parent
+    settings = replace(
+        settings,
+        verifiers=tuple(settled(verifier, model_path(verifier.model, folder)) for verifier in settings.verifiers),
+    )
     sampler = load_sampler(
         model_path(settings.model, folder),
         delimiter=settings.delimiter,
@@ -109,18 +114,20 @@ def build_recorder(
     if questions is not None:
         cache.append(questions=questions)
     verifiers = [
-        load_token_classifier(
+        load_verifier(
             model_path(verifier.model, folder),
             verifier_id=verifier.verifier_id,
+            format=verifier.format,
             kind=verifier.kind,
             dtype=dtype,
             device=device,
+            trust_remote_code=trust_remote_code,
         )
         for verifier in settings.verifiers
     ]
     start_run(cache, settings, {"num_params": sampler.model.num_parameters()} | dict(model_facts or {}))
-    for verifier, settled in zip(verifiers, settings.verifiers, strict=True):
-        _enter_model(cache, settled.model, verifier.model.num_parameters())
+    for verifier, stored in zip(verifiers, settings.verifiers, strict=True):
+        _enter_model(cache, stored.model, verifier.model.num_parameters())
     return Recorder(
         cache,
         settings.run_id,
@@ -142,10 +149,19 @@ def revision_context(settings: RunSettings) -> RevisionContext | None:
 
 def _verifier_rows(verifiers: Sequence[VerifierSettings]) -> pl.DataFrame | None:
     rows: list[dict[str, Any]] = [
-        {"verifier_id": verifier.verifier_id, "kind": verifier.kind, "details": json.dumps({"model": verifier.model})}
+        {
+            "verifier_id": verifier.verifier_id,
+            "kind": verifier.kind,
+            "details": verifier_details(verifier.model, verifier.format),
+        }
         for verifier in verifiers
     ]
     return pl.DataFrame(rows) if rows else None
+
+
+def verifier_details(model: str, format: str) -> str:
+    """The JSON of a verifier in the cache: its model, and its format unless it is the one that went without saying."""
+    return json.dumps({"model": model} | ({} if format in (AUTO, OLD_FORMAT) else {"format": format}))
 
 
 def _enter_model(cache: Cache, name: str, num_params: int) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import polars as pl
 
 from cache import Cache
 from generate.protocols import Solution, Verifier
 from generate.recorder import Progress, RevisionContext
+from generate.verifiers.checked import checked_scores
 
 BATCH = 4096
 
@@ -38,12 +42,19 @@ def score_run(
     *,
     prompt_template: str = "{prompt}",
     revisions: RevisionContext | None = None,
+    details: str | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """Scores every node of the run that the verifier has not scored; returns how many. Resumes where it ended."""
+    """Scores every node of the run that the verifier has not scored; returns how many. Resumes where it ended.
+
+    A verifier of ends scores the nodes that end a solution. `details` is JSON for a verifier that is new to the cache.
+    Raises ValueError that names run, question and node for a solution that the verifier cannot read; what was scored
+    in earlier batches stays.
+    """
     known = cache.frame("SELECT verifier_id FROM verifiers")["verifier_id"].to_list()
     if verifier.verifier_id not in known:
-        cache.append(verifiers=pl.DataFrame({"verifier_id": [verifier.verifier_id], "kind": [verifier.kind]}))
+        row = {"verifier_id": verifier.verifier_id, "kind": verifier.kind, "details": details}
+        cache.append(verifiers=pl.DataFrame([row], schema_overrides={"details": pl.String}))
     prompts = dict(cache.frame("SELECT question_id, coalesce(prompt, '') FROM questions").iter_rows())
     done = set(
         cache.frame(
@@ -60,20 +71,27 @@ def score_run(
         cursor = cache.connection.cursor()
         cursor.register("wanted", pl.DataFrame({"node_id": batch}).to_arrow())
         paths = cursor.execute(_PATHS, {"run": run_id}).fetchall()
-        solutions, owners = [], []
+        solutions, owners, questions = [], [], []
         for bottom, question_id, node_ids, texts, stop in paths:
-            prompt = prompt_template.replace("{prompt}", prompts[question_id])
+            if verifier.ends_only and (stop == "step" or bottom in done):
+                continue
+            nodes = node_ids if revisions is None else [bottom]
+            if not verifier.ends_only and done.issuperset(nodes):
+                continue
+            question = prompts[question_id]
+            prompt = prompt_template.replace("{prompt}", question)
             if revisions is None:
-                solutions.append(Solution(prompt, tuple(texts), stop))
-                owners.append(node_ids)
+                solutions.append(Solution(prompt, tuple(texts), stop, question=question))
             else:
-                solutions.append(Solution(revisions.prompt(prompt, texts[:-1]), (texts[-1],), stop))
-                owners.append([bottom])
-        wanted = [place for place, nodes in enumerate(owners) if not done.issuperset(nodes)]
+                seen = revisions.prompt(prompt, texts[:-1])
+                solutions.append(Solution(seen, (texts[-1],), stop, question=question))
+            owners.append(nodes)
+            questions.append(question_id)
+        name = partial(_name, run_id, questions, owners)
         rows = []
-        for place, values in zip(wanted, verifier.score([solutions[place] for place in wanted]), strict=True):
-            for node_id, value in zip(owners[place], values, strict=True):
-                if node_id not in done:
+        for nodes, values in zip(owners, checked_scores(verifier, solutions, name), strict=True):
+            for node_id, value in zip(nodes, values, strict=True):
+                if value is not None and node_id not in done:
                     done.add(node_id)
                     rows.append((run_id, node_id, verifier.verifier_id, value))
         if rows:
@@ -82,3 +100,7 @@ def score_run(
     if progress:
         progress(f"{run_id}: scores of {verifier.verifier_id}", len(bottoms), len(bottoms))
     return made
+
+
+def _name(run_id: str, questions: Sequence[str], owners: Sequence[Sequence[int]], place: int, step: int) -> str:
+    return f"run '{run_id}', question '{questions[place]}', node {owners[place][step]}"

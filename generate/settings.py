@@ -11,15 +11,25 @@ from pathlib import Path
 from typing import Any
 
 from cache import Cache
+from generate.verifiers.registry import AUTO, require_format
+
+OLD_FORMAT = "token-classifier"  # what runs without a format were recorded with
 
 
 @dataclass(frozen=True)
 class VerifierSettings:
-    """A verifier by its name in the cache, its kind, and the model behind it."""
+    """A verifier by its name in the cache, its kind, the model behind it, and its format (`generate.verifiers`).
+
+    Kind and format may be auto; a recorder stores what they stand for.
+    """
 
     verifier_id: str
     kind: str
     model: str
+    format: str = AUTO
+
+    def __post_init__(self) -> None:
+        require_format(self.format)
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,9 @@ def stored_settings(cache: Cache, run_id: str | None) -> tuple[RunSettings, dict
     if "settings" not in stored:
         raise ValueError(f"run '{chosen}' of {cache.path} was not recorded by tts-sim: its settings are not known.")
     settings = dict(stored["settings"])
-    settings["verifiers"] = tuple(VerifierSettings(**verifier) for verifier in settings["verifiers"])
+    settings["verifiers"] = tuple(
+        VerifierSettings(**{"format": OLD_FORMAT, **verifier}) for verifier in settings["verifiers"]
+    )
     return RunSettings(**settings), stored
 
 
