@@ -31,12 +31,22 @@ RemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run the code that comes with a verifier's model (qwen-prm only).")
 ]
 BatchRows = Annotated[int, typer.Option("--batch-rows", help="Sequences that are generated side by side.")]
+Server = Annotated[
+    str | None,
+    typer.Option("--server", metavar="URL", help="An OpenAI-compatible completions server that has the model."),
+]
+Connections = Annotated[int, typer.Option("--connections", help="Requests that a server works on side by side.")]
+Timeout = Annotated[float, typer.Option("--timeout", help="Seconds that a server may take for one completion.")]
+Retries = Annotated[int, typer.Option("--retries", help="Further tries of a request that a server failed.")]
 
 
 @app.command()
 def sample(
     cache: Into,
-    model: Annotated[str, typer.Option("--model", help="Causal language model: a directory or a Hugging Face id.")],
+    model: Annotated[
+        str,
+        typer.Option("--model", help="Causal language model: directory, Hugging Face id, or name at --server."),
+    ],
     questions: Annotated[str, typer.Option("--questions", help="JSONL with question_id, prompt, gold.")],
     n: Annotated[int, typer.Option("-n", "--samples", help="Independent solutions of each question.")] = 64,
     run: Annotated[str, typer.Option("--run", metavar="ID", help="Name of the run.")] = "base",
@@ -60,6 +70,13 @@ def sample(
     dtype: Dtype = "auto",
     batch_rows: BatchRows = 512,
     trust_remote_code: RemoteCode = False,
+    server: Server = None,
+    connections: Connections = 64,
+    timeout: Timeout = 600.0,
+    retries: Retries = 5,
+    num_params: Annotated[
+        int | None, typer.Option("--num-params", help="Parameters of the model at --server, for FLOPs.")
+    ] = None,
 ) -> None:
     """Record independent solutions of each question, with step scores; goes on where an earlier call ended."""
     with _generating() as progress:
@@ -67,6 +84,7 @@ def sample(
         from generate.plans import flat
         from generate.questions import read_questions
         from generate.runs import build_recorder, fulfil
+        from generate.samplers.server import ServerSettings
         from generate.settings import RunSettings, VerifierSettings
 
         settings = RunSettings(
@@ -91,10 +109,12 @@ def sample(
                 opened,
                 settings,
                 questions=wanted,
+                model_facts={} if num_params is None else {"num_params": num_params},
                 device=device,
                 dtype=dtype,
                 batch_rows=batch_rows,
                 trust_remote_code=trust_remote_code,
+                server=ServerSettings(server, connections, timeout, retries),
                 progress=progress,
             )
             made = fulfil(opened, recorder, [flat(n)])
@@ -116,6 +136,10 @@ def fill(
     dtype: Dtype = "auto",
     batch_rows: BatchRows = 512,
     trust_remote_code: RemoteCode = False,
+    server: Server = None,
+    connections: Connections = 64,
+    timeout: Timeout = 600.0,
+    retries: Retries = 5,
 ) -> None:
     """Generate what replays of the strategies lack, layer by layer, until nothing is missing."""
     if bool(strategy) == bool(demand):
@@ -127,6 +151,7 @@ def fill(
         from generate.demand_file import read_demand
         from generate.plans import Demand
         from generate.runs import build_recorder, fulfil
+        from generate.samplers.server import ServerSettings
         from generate.settings import stored_settings
         from tts_sim.cli.options import parse_budgets, require_cache, split_specs
 
@@ -140,6 +165,7 @@ def fill(
                 dtype=dtype,
                 batch_rows=batch_rows,
                 trust_remote_code=trust_remote_code,
+                server=ServerSettings(server, connections, timeout, retries),
                 progress=progress,
             )
             if demand:

@@ -13,12 +13,13 @@ from generate.answers import AnswerBook
 from generate.extraction import Extractor
 from generate.keys import node_key
 from generate.plans import Draw, Plan
-from generate.protocols import Request, Sampler, Solution, Verifier
+from generate.protocols import Request, Sampler, SamplerStopped, Solution, Verifier
 from generate.verifiers.checked import checked_scores
 
 Progress = Callable[[str, int, int], None]
 COMMIT_DRAWS = int(os.environ.get("TTS_SIM_COMMIT_DRAWS", "4096"))  # a transaction: fills batches, loses little
 
+_COLUMN_TYPES = {"answer_id": pl.Int32, "logprob": pl.Float64, "min_logprob": pl.Float64}  # may be null in all rows
 _PATHS = """
 WITH RECURSIVE up AS (
     SELECT node_id AS bottom, parent_id, draw, text, tokens, 0 AS height FROM nodes
@@ -112,7 +113,7 @@ class Recorder:
         return paths
 
     def _record(self, draws: Sequence[Draw], paths: dict[int | None, Path]) -> None:
-        """Samples, scores, grades and commits one batch."""
+        """Samples, scores, grades and commits one batch; of one that the sampler stops in, what it had finished."""
         requests, contexts = [], []
         for draw in draws:
             above = paths[draw.parent_id]
@@ -131,7 +132,16 @@ class Recorder:
                     greedy=draw.greedy,
                 )
             )
-        sampled = self.sampler.sample(requests)
+        stopped: SamplerStopped | None = None
+        try:
+            sampled = self.sampler.sample(requests)
+        except SamplerStopped as stop:
+            stopped = stop
+            finished = [place for place, steps in enumerate(stop.finished) if steps]
+            if not finished:
+                raise
+            sampled = [steps for steps in stop.finished if steps]
+            draws, contexts = [draws[place] for place in finished], [contexts[place] for place in finished]
         solutions = [
             Solution(
                 prompt,
@@ -184,11 +194,13 @@ class Recorder:
         answers = self.answers.taken()
         self.cache.append(
             answers=pl.DataFrame(answers, infer_schema_length=None) if answers else None,
-            nodes=pl.DataFrame(nodes, infer_schema_length=None, schema_overrides={"answer_id": pl.Int32}),
+            nodes=pl.DataFrame(nodes, infer_schema_length=None, schema_overrides=_COLUMN_TYPES),
             scores=pl.DataFrame(scores, schema=["run_id", "node_id", "verifier_id", "score"], orient="row")
             if scores
             else None,
         )
+        if stopped is not None:
+            raise stopped
 
     def _answers(self, draws: Sequence[Draw], solutions: Sequence[Solution]) -> list[int | None]:
         """The answer number of each solution that has ended; None for the others and for what cannot be parsed."""

@@ -16,7 +16,9 @@ from cache.store import now
 from generate.answers import AnswerBook
 from generate.extraction import extractor
 from generate.plans import Demand, Plan
+from generate.protocols import Sampler
 from generate.recorder import Progress, Recorder, RevisionContext
+from generate.samplers.server import ServerSampler, ServerSettings
 from generate.settings import OLD_FORMAT, RunSettings, VerifierSettings, model_path, provenance, stored_settings
 from generate.verifiers.registry import AUTO, load_verifier, settled
 
@@ -86,31 +88,52 @@ def build_recorder(
     dtype: str = "auto",
     batch_rows: int = 512,
     trust_remote_code: bool = False,
+    server: ServerSettings | None = None,
     progress: Progress | None = None,
 ) -> Recorder:
     """The recorder of a run, with its models loaded; `questions` are entered first (those that are there must agree).
 
-    `model_facts` (pretraining_tokens, finetuning_tokens) go into the cache's table of models.
+    `model_facts` (pretraining_tokens, finetuning_tokens) go into the cache's table of models. With the address of a
+    `server`, or one that the run was recorded with, that server has the model, under the name in the settings.
     Relative model directories are looked for in the working directory, then in `models_in` (default: the folder of
     the cache). `trust_remote_code` is asked for at each call and never stored: a stranger's cache must not decide it.
     """
-    from generate.samplers.transformers import load_sampler
-
     folder = models_in or cache.path.parent
     settings = replace(
         settings,
         verifiers=tuple(settled(verifier, model_path(verifier.model, folder)) for verifier in settings.verifiers),
     )
-    sampler = load_sampler(
-        model_path(settings.model, folder),
-        delimiter=settings.delimiter,
-        temperature=settings.temperature,
-        top_p=settings.top_p,
-        max_tokens=settings.max_tokens,
-        batch_rows=batch_rows,
-        dtype=dtype,
-        device=device,
-    )
+    url = (server and server.url) or _server(cache, settings.run_id)
+    facts = dict(model_facts or {})
+    sampler: Sampler
+    if url is not None:
+        reach = server or ServerSettings()
+        sampler = ServerSampler(
+            url,
+            settings.model,
+            delimiter=settings.delimiter,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            max_tokens=settings.max_tokens,
+            connections=reach.connections,
+            timeout=reach.timeout,
+            retries=reach.retries,
+        )
+        url = sampler.place.url
+    else:
+        from generate.samplers.transformers import load_sampler
+
+        local = load_sampler(
+            model_path(settings.model, folder),
+            delimiter=settings.delimiter,
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            max_tokens=settings.max_tokens,
+            batch_rows=batch_rows,
+            dtype=dtype,
+            device=device,
+        )
+        sampler, facts = local, {"num_params": local.model.num_parameters()} | facts
     if questions is not None:
         cache.append(questions=questions)
     verifiers = [
@@ -125,7 +148,9 @@ def build_recorder(
         )
         for verifier in settings.verifiers
     ]
-    start_run(cache, settings, {"num_params": sampler.model.num_parameters()} | dict(model_facts or {}))
+    start_run(cache, settings, facts)
+    if url != _server(cache, settings.run_id):
+        _note(cache, settings.run_id, server=url)
     for verifier, stored in zip(verifiers, settings.verifiers, strict=True):
         _enter_model(cache, stored.model, verifier.model.num_parameters())
     return Recorder(
@@ -168,6 +193,13 @@ def _enter_model(cache: Cache, name: str, num_params: int) -> None:
     """Enters a verifier's model with its size, unless a model of that name is there."""
     if not len(cache.frame("SELECT 1 FROM models WHERE model_id = $name", {"name": name})):
         cache.append(models=pl.DataFrame({"model_id": [name], "source": [name], "num_params": [num_params]}))
+
+
+def _server(cache: Cache, run_id: str) -> str | None:
+    """The address of the server that the run was last recorded with, if any."""
+    runs = cache.frame("SELECT provenance FROM runs WHERE run_id = $run", {"run": run_id})["provenance"].to_list()
+    url = json.loads(runs[0] or "{}").get("server") if runs else None
+    return url if isinstance(url, str) else None
 
 
 def _note(cache: Cache, run_id: str, **facts: Any) -> None:
