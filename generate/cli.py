@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from generate.flags import flag_value
+from generate.reporting import generating
+from generate.run_command import record_and_say, run, stoppable
 from tts_sim.cli.options import AsCsv, AsJson
 
-if TYPE_CHECKING:
-    from generate.recorder import Progress
-
 app = typer.Typer(help="Fill a cache with a model (needs the extra 'generate').", no_args_is_help=True)
+app.command("run")(run)
 
 Into = Annotated[str, typer.Argument(metavar="CACHE", help="The .duckdb file to fill.")]
 RunName = Annotated[str | None, typer.Option("--run", metavar="ID", help="The run (default: the only recorded one).")]
@@ -30,13 +29,26 @@ VerifierFormat = Annotated[
 RemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run the code that comes with a verifier's model (qwen-prm only).")
 ]
+Functions = Annotated[
+    bool, typer.Option("--trust-functions", help="Call the Python functions that the run names to extract or grade.")
+]
 BatchRows = Annotated[int, typer.Option("--batch-rows", help="Sequences that are generated side by side.")]
+Server = Annotated[
+    str | None,
+    typer.Option("--server", metavar="URL", help="An OpenAI-compatible completions server that has the model."),
+]
+Connections = Annotated[int, typer.Option("--connections", help="Requests that a server works on side by side.")]
+Timeout = Annotated[float, typer.Option("--timeout", help="Seconds that a server may take for one completion.")]
+Retries = Annotated[int, typer.Option("--retries", help="Further tries of a request that a server failed.")]
 
 
 @app.command()
 def sample(
     cache: Into,
-    model: Annotated[str, typer.Option("--model", help="Causal language model: a directory or a Hugging Face id.")],
+    model: Annotated[
+        str,
+        typer.Option("--model", help="Causal language model: directory, Hugging Face id, or name at --server."),
+    ],
     questions: Annotated[str, typer.Option("--questions", help="JSONL with question_id, prompt, gold.")],
     n: Annotated[int, typer.Option("-n", "--samples", help="Independent solutions of each question.")] = 64,
     run: Annotated[str, typer.Option("--run", metavar="ID", help="Name of the run.")] = "base",
@@ -59,46 +71,53 @@ def sample(
     device: Device = "auto",
     dtype: Dtype = "auto",
     batch_rows: BatchRows = 512,
+    commit_draws: Annotated[
+        int, typer.Option("--commit-draws", help="Draws that are committed together: what a kill can lose.")
+    ] = 4096,
     trust_remote_code: RemoteCode = False,
+    server: Server = None,
+    connections: Connections = 64,
+    timeout: Timeout = 600.0,
+    retries: Retries = 5,
+    num_params: Annotated[
+        int | None, typer.Option("--num-params", help="Parameters of the model at --server, for FLOPs.")
+    ] = None,
 ) -> None:
-    """Record independent solutions of each question, with step scores; goes on where an earlier call ended."""
-    with _generating() as progress:
-        from cache import create_cache
-        from generate.plans import flat
-        from generate.questions import read_questions
-        from generate.runs import build_recorder, fulfil
-        from generate.settings import RunSettings, VerifierSettings
+    """Record independent solutions of each question, with step scores: `run` with the plan flat, and few flags."""
+    from generate.config import VerifierTable, read_config
 
-        settings = RunSettings(
-            run_id=run,
-            kind="steps",
-            model=model,
-            delimiter=delimiter.replace("\\n", "\n"),
-            temperature=temperature,
-            seed=seed,
-            root_pool=n,
-            step_pool=step_pool,
-            top_p=top_p,
-            max_tokens=max_tokens,
-            prompt_template=prompt_template,
-            extract=answer,
-            grader=grader,
-            verifiers=(VerifierSettings(verifier_id, "auto", verifier, verifier_format),) if verifier else (),
-        )
-        wanted = read_questions(questions)
-        with create_cache(cache) as opened:
-            recorder = build_recorder(
-                opened,
-                settings,
-                questions=wanted,
-                device=device,
-                dtype=dtype,
-                batch_rows=batch_rows,
-                trust_remote_code=trust_remote_code,
-                progress=progress,
-            )
-            made = fulfil(opened, recorder, [flat(n)])
-    typer.echo(f"run '{run}': {made} draws made, plan flat({n}) fulfilled → {cache}")
+    verifiers = [VerifierTable(verifier_id, verifier, format=verifier_format)] if verifier is not None else []
+    values = {
+        "cache": cache,
+        "run": run,
+        "model": model,
+        "questions": questions,
+        "flat": n,
+        "root_pool": n,
+        "step_pool": step_pool,
+        "delimiter": flag_value("delimiter", delimiter),
+        "temperature": temperature,
+        "top_p": top_p,
+        "max_tokens": max_tokens,
+        "prompt_template": prompt_template,
+        "answer": answer,
+        "grader": grader,
+        "verifiers": verifiers,
+        "seed": seed,
+        "device": device,
+        "dtype": dtype,
+        "batch_rows": batch_rows,
+        "commit_draws": commit_draws,
+        "trust_remote_code": trust_remote_code,
+        "server": server,
+        "connections": connections,
+        "timeout": timeout,
+        "retries": retries,
+        "num_params": num_params,
+    }
+    if n < 1:
+        raise ValueError(f"-n {n}: expected a whole number from 1.")
+    record_and_say(read_config(None, values))
 
 
 @app.command()
@@ -112,21 +131,30 @@ def fill(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the replays.")] = 0,
     demand: Annotated[str | None, typer.Option("--demand", help="A file of `tts-sim demand`: one layer only.")] = None,
     run: RunName = None,
+    verifier: Annotated[
+        str | None, typer.Option("--verifier", help="The verifier that guides the replays; default: the first by name.")
+    ] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     batch_rows: BatchRows = 512,
     trust_remote_code: RemoteCode = False,
+    trust_functions: Functions = False,
+    server: Server = None,
+    connections: Connections = 64,
+    timeout: Timeout = 600.0,
+    retries: Retries = 5,
 ) -> None:
     """Generate what replays of the strategies lack, layer by layer, until nothing is missing."""
     if bool(strategy) == bool(demand):
         raise ValueError("give either --strategy with --budget, or --demand FILE.")
     if strategy and not budget:
         raise ValueError("--strategy needs --budget: for instance --budget 4,8…32.")
-    with _generating() as progress:
+    with generating() as progress, stoppable() as stopping:
         from cache import create_cache
         from generate.demand_file import read_demand
-        from generate.plans import Demand
+        from generate.plans import demands
         from generate.runs import build_recorder, fulfil
+        from generate.samplers.server import ServerSettings
         from generate.settings import stored_settings
         from tts_sim.cli.options import parse_budgets, require_cache, split_specs
 
@@ -140,16 +168,20 @@ def fill(
                 dtype=dtype,
                 batch_rows=batch_rows,
                 trust_remote_code=trust_remote_code,
+                trust_functions=trust_functions,
+                server=ServerSettings(server, connections, timeout, retries),
                 progress=progress,
+                meter=progress.meter,
+                stopping=stopping,
             )
             if demand:
                 draws = read_demand(demand, opened, settings)
                 recorder.record(draws, f"{settings.run_id}: {demand}")
                 made = len(draws)
             else:
-                plan = Demand(tuple(split_specs(strategy or [])), tuple(parse_budgets(budget)), trials, seed)
-                made = fulfil(opened, recorder, [plan])
-    typer.echo(f"run '{settings.run_id}': {made} draws made → {cache}")
+                wanted = demands(split_specs(strategy or []), parse_budgets(budget), trials, seed, verifier)
+                made = fulfil(opened, recorder, wanted)
+        typer.echo(f"run '{settings.run_id}': {made} draws made → {cache}")
 
 
 @app.command()
@@ -167,7 +199,7 @@ def score(
     trust_remote_code: RemoteCode = False,
 ) -> None:
     """Score every node of a run that the verifier has not scored yet; an outcome model, every end of a solution."""
-    with _generating() as progress:
+    with generating() as progress:
         from cache import create_cache
         from generate.runs import revision_context, verifier_details
         from generate.scoring import score_run
@@ -211,7 +243,7 @@ def lab(
     seed: Annotated[int, typer.Option("--seed", help="Seed of training and recording.")] = 0,
 ) -> None:
     """Train the lab's five models from scratch, record its cache with them, and print what each reached."""
-    with _generating() as progress:
+    with generating() as progress:
         from pathlib import Path
 
         from generate.lab.command import run_lab
@@ -244,7 +276,7 @@ def live(
 
     Without --strategy: beam(width=4)+weighted.
     """
-    with _generating() as progress:
+    with generating() as progress:
         from generate.live import compare_live
         from generate.live_page import runs_said, write_live_page
         from tts_sim.cli.options import open_for_reading, parse_budgets, split_specs
@@ -272,39 +304,3 @@ def live(
 
         write_live_page(page, frame, ["tts-sim", *(shlex.quote(word) for word in sys.argv[1:])], about)
     print_rows(frame, as_json=as_json, as_csv=as_csv)
-
-
-@contextmanager
-def _generating() -> Iterator[Progress]:
-    """A progress bar on stderr; says what to install if torch is not there, and keeps transformers quiet."""
-    import os
-    import sys
-    from importlib.util import find_spec
-
-    if find_spec("torch") is None or find_spec("transformers") is None:
-        raise ValueError("this command needs torch and transformers: pip install 'tts-sim[generate]'.")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    tasks: dict[str, TaskID] = {}
-    with Bar(*columns, console=console, disable=not console.is_terminal) as bar:
-
-        def progress(what: str, done: int, total: int) -> None:
-            if console.is_terminal:
-                if what not in tasks:
-                    tasks[what] = bar.add_task(what, total=total)
-                bar.update(tasks[what], completed=done, total=total)
-            elif done == total:
-                print(f"{what}: {total}", file=sys.stderr, flush=True)
-
-        yield progress

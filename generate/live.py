@@ -14,6 +14,7 @@ from cache import Cache, create_cache
 from generate.plans import Demand
 from generate.recorder import Progress
 from generate.runs import build_recorder, fulfil
+from generate.samplers.server import ServerSettings
 from generate.settings import model_path, stored_settings
 from tts_sim.intervals import t_quantile
 from tts_sim.load import load_forest
@@ -73,7 +74,7 @@ def _live(
     progress: Progress | None,
 ) -> Outcomes:
     """One trial of each strategy on generations of its own."""
-    settings, _ = stored_settings(cache, run_id)
+    settings, stored = stored_settings(cache, run_id)
     if seed == settings.seed:
         raise ValueError(f"seed {seed} is the cache's own: the live run would repeat its draws. Give another --seed.")
     root = Path(models) if models is not None else cache.path.parent
@@ -93,6 +94,7 @@ def _live(
                 questions=_questions(cache, run_id),
                 device=device,
                 batch_rows=batch_rows,
+                server=None if models is not None else ServerSettings(stored.get("server")),
                 progress=progress,
             )
             fulfil(live, recorder, [Demand(tuple(specs), tuple(budgets), trials=1, seed=seed)])

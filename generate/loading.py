@@ -14,6 +14,7 @@ def load_pretrained(
     revision: str | None = None,
     dtype: str = "auto",
     device: str = "auto",
+    attention: str = "auto",
     trust_remote_code: bool = False,
 ) -> tuple[Any, Any]:
     """(model in evaluation mode on its device, tokenizer). `device` 'auto' is CUDA where there is one.
@@ -32,10 +33,11 @@ def load_pretrained(
             path,
             revision=revision,
             dtype=dtype if dtype == "auto" else getattr(torch, dtype),
+            attn_implementation=None if attention == "auto" else attention,
             trust_remote_code=trust_remote_code,
             output_loading_info=True,
         )
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, ImportError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"model '{path}' cannot be loaded: {reason} Give a directory or a Hugging Face id.") from error
     absent = sorted({*loaded["missing_keys"], *(key[0] for key in loaded["mismatched_keys"])})
@@ -45,3 +47,16 @@ def load_pretrained(
             f"{type(model).__name__} needs: it is a model of another kind."
         )
     return model.to(where).eval(), tokenizer
+
+
+def load_tokenizer(path: str, revision: str | None = None) -> Any:
+    """The tokenizer of a model. Raises ValueError, with the reason, if it cannot be loaded."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(path, revision=revision)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"the tokenizer of '{path}' cannot be loaded: {reason} A chat needs it, for its template."
+        ) from error

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -27,6 +28,13 @@ def all_questions(cache: Cache) -> list[str]:
     return cache.frame("SELECT question_id FROM questions ORDER BY question_id")["question_id"].to_list()
 
 
+class Remaining(NamedTuple):
+    """What a plan still lacks: whole solutions (attempts, in chains) by question; `at_most`: it may be fewer."""
+
+    solutions: Mapping[str, int]
+    at_most: bool
+
+
 class Plan(Protocol):
     """Something that a run shall hold."""
 
@@ -37,6 +45,10 @@ class Plan(Protocol):
 
     def missing(self, cache: Cache, run_id: str) -> list[Draw]:
         """The draws that can be made now and are not there; empty when the plan is fulfilled."""
+        ...
+
+    def remaining(self, cache: Cache, run_id: str) -> Remaining:
+        """All that it lacks, as far as it can be told before it is made."""
         ...
 
 
@@ -76,10 +88,39 @@ class Demand:
                 ]
         return draws
 
+    def remaining(self, cache: Cache, run_id: str) -> Remaining:
+        """See Plan. What samples lack is listed at once; other searches take at most budget solutions a trial."""
+        from tts_sim.spec import parse_strategy
+
+        searches = {parse_strategy(spec).search for spec in self.strategies}
+        listed = Counter(draw.question_id for draw in self.missing(cache, run_id))
+        if all(search.name == "sample" for search in searches):
+            return Remaining(listed, at_most=False)
+        trials = self.trials if any(search.grows_trees for search in searches) else 1
+        most = trials * len(searches) * sum(self.budgets)
+        return Remaining(dict.fromkeys(listed, most), at_most=True)
+
 
 def flat(num_samples: int) -> Demand:
     """`num_samples` independent solutions of each question: all that `sample` can ask of a root pool of that size."""
     return Demand(("sample+oracle",), (num_samples,), trials=1, seed=0, name=f"flat({num_samples})")
+
+
+def demands(
+    strategies: Sequence[str], budgets: Sequence[int], trials: int, seed: int, verifier: str | None = None
+) -> list[Demand]:
+    """Demands that hold every strategy at the budgets that it can spend; one for all, where all can spend the same.
+
+    Draws are shared: what one strategy asked for is there for the next. Raises ValueError for a strategy that can spend
+    none of the budgets; budgets that only some cannot spend are said on stderr.
+    """
+    from tts_sim.cli.engine import fitting
+    from tts_sim.spec import parse_strategy
+
+    if trials < 1:
+        raise ValueError(f"trials {trials}: expected a whole number from 1.")
+    groups = fitting([parse_strategy(spec) for spec in strategies], budgets)
+    return [Demand(tuple(map(str, members)), tuple(fit), trials, seed, verifier) for fit, members in groups]
 
 
 @dataclass(frozen=True)
@@ -97,6 +138,10 @@ class Greedy:
             {"run": run_id},
         )
         return [Draw(question_id, None, 0, to_end=True, greedy=True) for (question_id,) in frame.iter_rows()]
+
+    def remaining(self, cache: Cache, run_id: str) -> Remaining:
+        """See Plan."""
+        return Remaining(Counter(draw.question_id for draw in self.missing(cache, run_id)), at_most=False)
 
 
 def staircase(longest: int, spare: int = 2) -> tuple[int, ...]:
@@ -118,6 +163,28 @@ class Chains:
 
     def missing(self, cache: Cache, run_id: str) -> list[Draw]:
         """See Plan."""
+        tails = self._tails(cache, run_id)
+        draws = []
+        for question_id in all_questions(cache):
+            for number, planned in enumerate(self.lengths):
+                node_id, size = tails.get((question_id, number), (None, 0))
+                if size < planned:
+                    draws.append(Draw(question_id, node_id, 0 if size else number, to_end=True))
+        return draws
+
+    def remaining(self, cache: Cache, run_id: str) -> Remaining:
+        """See Plan."""
+        tails = self._tails(cache, run_id)
+        lacking: Counter[str] = Counter()
+        for question_id in all_questions(cache):
+            sizes = [tails.get((question_id, number), (None, 0))[1] for number in range(len(self.lengths))]
+            lacking[question_id] = sum(
+                max(planned - size, 0) for planned, size in zip(self.lengths, sizes, strict=True)
+            )
+        return Remaining({name: count for name, count in lacking.items() if count}, at_most=False)
+
+    def _tails(self, cache: Cache, run_id: str) -> dict[tuple[str, int], tuple[int, int]]:
+        """The last attempt of each chain, by question and number of the chain, with the attempts so far."""
         nodes = cache.frame(
             "SELECT question_id, node_id, coalesce(parent_id, -1) AS parent_id, draw FROM nodes "
             "WHERE run_id = $run AND NOT greedy ORDER BY node_id",
@@ -135,7 +202,7 @@ class Chains:
             reached[level] = True
         is_tail = np.ones(len(ids), bool)
         is_tail[up[up >= 0]] = False
-        tails = {
+        return {
             (question_id, number): (node_id, size)
             for question_id, node_id, number, size in zip(
                 nodes["question_id"].filter(is_tail),
@@ -145,10 +212,3 @@ class Chains:
                 strict=True,
             )
         }
-        draws = []
-        for question_id in all_questions(cache):
-            for number, planned in enumerate(self.lengths):
-                node_id, size = tails.get((question_id, number), (None, 0))
-                if size < planned:
-                    draws.append(Draw(question_id, node_id, 0 if size else number, to_end=True))
-        return draws

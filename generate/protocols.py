@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from cache.errors import TtsSimError
+
 
 @dataclass(frozen=True)
 class Request:
@@ -29,21 +31,33 @@ class Step(NamedTuple):
     """One sampled step: its text with the delimiter that closes it, and what the model says of it.
 
     `logprob` sums, and `min_logprob` is the smallest of, the natural-log probabilities of its tokens (end of sequence
-    included) under the model itself, at temperature 1 and without nucleus. `stop` is step, eos or length.
+    included) under the model itself, at temperature 1 and without nucleus; None where a server does not tell.
+    `stop` is step, eos or length.
     """
 
     text: str
     tokens: int
-    logprob: float
-    min_logprob: float
+    logprob: float | None
+    min_logprob: float | None
     stop: str
+
+
+class SamplerStopped(TtsSimError):
+    """A sampler that cannot go on. `finished` has the steps of each request, None for those that were not made."""
+
+    def __init__(self, message: str, finished: Sequence[list[Step] | None]) -> None:
+        super().__init__(message)
+        self.finished = finished
 
 
 class Sampler(Protocol):
     """Continues prefixes. The same request gives the same steps in any batch, as far as arithmetic allows."""
 
     def sample(self, requests: Sequence[Request]) -> list[list[Step]]:
-        """The steps of each request, in order: one, or (`to_end`) all up to the last."""
+        """The steps of each request, in order: one, or (`to_end`) all up to the last.
+
+        Raises SamplerStopped, with the requests that are done, if it cannot go on.
+        """
         ...
 
 

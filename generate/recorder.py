@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from threading import Event
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from cache import Cache
+from cache.errors import TtsSimError
 from generate.answers import AnswerBook
 from generate.extraction import Extractor
+from generate.halving import Halving
 from generate.keys import node_key
+from generate.meter import Meter
 from generate.plans import Draw, Plan
-from generate.protocols import Request, Sampler, Solution, Verifier
+from generate.prompts import Prompts
+from generate.protocols import Request, Sampler, SamplerStopped, Solution, Step, Verifier
 from generate.verifiers.checked import checked_scores
 
 Progress = Callable[[str, int, int], None]
-COMMIT_DRAWS = int(os.environ.get("TTS_SIM_COMMIT_DRAWS", "4096"))  # a transaction: fills batches, loses little
+Scores = Sequence[Sequence[float | None]]
+COMMIT_DRAWS = 4096  # a transaction: fills batches, loses little
 
+_COLUMN_TYPES = {"answer_id": pl.Int32, "logprob": pl.Float64, "min_logprob": pl.Float64}  # may be null in all rows
 _PATHS = """
 WITH RECURSIVE up AS (
     SELECT node_id AS bottom, parent_id, draw, text, tokens, 0 AS height FROM nodes
@@ -40,15 +47,8 @@ class Path(NamedTuple):
     tokens: int
 
 
-class RevisionContext(NamedTuple):
-    """How earlier attempts enter the next prompt: the latest `most`, each closed by `separator`, then the question."""
-
-    separator: str
-    most: int
-
-    def prompt(self, question: str, attempts: Sequence[str]) -> str:
-        """The prompt of the next attempt."""
-        return "".join(attempt + self.separator for attempt in attempts[-self.most :]) + question
+class RecordingStopped(TtsSimError):
+    """A recording that was asked to stop, and did so between two commits."""
 
 
 class Recorder:
@@ -56,7 +56,8 @@ class Recorder:
 
     A batch of draws (nodes, answers, scores) is one transaction. A recorder that is killed loses at most the batch at
     hand: what is missing is worked out from the cache, and a draw's randomness hangs on (seed, question, path of draws)
-    alone, so the next recorder makes the same draws.
+    alone, so the next recorder makes the same draws. Once `stopping` is set, it raises RecordingStopped before the next
+    batch. Where memory runs out, sampler and verifiers are given less at a time. `machine` says what it runs on.
     """
 
     def __init__(
@@ -69,18 +70,26 @@ class Recorder:
         *,
         extract: Extractor,
         seed: int,
-        prompt_template: str = "{prompt}",
-        revisions: RevisionContext | None = None,
+        prompts: Prompts,
+        commit_draws: int = COMMIT_DRAWS,
         progress: Progress | None = None,
+        meter: Meter | None = None,
+        stopping: Event | None = None,
+        machine: Mapping[str, Any] | None = None,
     ) -> None:
+        if commit_draws < 1:
+            raise ValueError(f"commit_draws {commit_draws}: expected a whole number from 1.")
         self.cache, self.run_id = cache, run_id
         self.sampler, self.verifiers, self.answers = sampler, verifiers, answers
-        self.extract, self.seed, self.revisions = extract, seed, revisions
-        self.progress = progress
-        prompts = cache.frame("SELECT question_id, coalesce(prompt, '') AS prompt FROM questions")
-        self.questions: dict[str, str] = dict(prompts.iter_rows())
-        self.prompts = {name: prompt_template.replace("{prompt}", text) for name, text in self.questions.items()}
+        self.extract, self.seed, self.prompts = extract, seed, prompts
+        self.commit_draws, self.progress, self.stopping = commit_draws, progress, stopping
+        self.meter, self.machine = meter or Meter(), dict(machine or {})
+        self.questions: dict[str, str] = dict(
+            cache.frame("SELECT question_id, coalesce(prompt, '') AS prompt FROM questions").iter_rows()
+        )
         self.next_node = cache.next_node_id(run_id)
+        self._sampling = Halving(sampler, "the model", _say)
+        self._scoring = [Halving(verifier, f"verifier '{verifier.verifier_id}'", _say) for verifier in verifiers]
 
     def fulfil(self, plan: Plan) -> int:
         """Makes draws until the plan lacks nothing; the number of draws made."""
@@ -92,12 +101,16 @@ class Recorder:
         return made
 
     def record(self, draws: Sequence[Draw], what: str = "") -> None:
-        """Makes the given draws, in transactions of at most COMMIT_DRAWS."""
+        """Makes the given draws, in transactions of at most `commit_draws`. Raises RecordingStopped when asked to."""
         paths = self._paths(draws)
-        for start in range(0, len(draws), COMMIT_DRAWS):
+        for start in range(0, len(draws), self.commit_draws):
+            if self.stopping is not None and self.stopping.is_set():
+                raise RecordingStopped(
+                    f"stopped with {len(draws) - start} draws of '{what}' left; all others are kept."
+                )
             if self.progress:
                 self.progress(what, start, len(draws))
-            self._record(draws[start : start + COMMIT_DRAWS], paths)
+            self._record(draws[start : start + self.commit_draws], paths)
         if self.progress:
             self.progress(what, len(draws), len(draws))
 
@@ -112,35 +125,34 @@ class Recorder:
         return paths
 
     def _record(self, draws: Sequence[Draw], paths: dict[int | None, Path]) -> None:
-        """Samples, scores, grades and commits one batch."""
-        requests, contexts = [], []
+        """Samples, scores, grades and commits one batch; of one that the sampler stops in, what it had finished."""
+        revises = self.prompts.revisions is not None
+        requests = []
         for draw in draws:
             above = paths[draw.parent_id]
-            prompt, before = self.prompts[draw.question_id], above.texts
-            if self.revisions is not None:
-                prompt, before = self.revisions.prompt(prompt, before), ()
-            contexts.append((prompt, before))
             requests.append(
                 Request(
-                    prompt,
-                    "".join(before),
+                    self.prompts.full(self.questions[draw.question_id], above.texts if revises else ()),
+                    "" if revises else "".join(above.texts),
                     node_key(self.seed, draw.question_id, (*above.draws, draw.draw)),
-                    0 if self.revisions is not None else above.tokens,
+                    0 if revises else above.tokens,
                     draw.to_end,
-                    split=self.revisions is None,
+                    split=not revises,
                     greedy=draw.greedy,
                 )
             )
-        sampled = self.sampler.sample(requests)
+        stopped: SamplerStopped | None = None
+        try:
+            sampled = self._sampled(requests)
+        except SamplerStopped as stop:
+            stopped = stop
+            finished = [place for place, steps in enumerate(stop.finished) if steps]
+            if not finished:
+                raise
+            sampled = [steps for steps in stop.finished if steps]
+            draws = [draws[place] for place in finished]
         solutions = [
-            Solution(
-                prompt,
-                (*before, *(step.text for step in steps)),
-                steps[-1].stop,
-                fresh=len(steps),
-                question=self.questions[draw.question_id],
-            )
-            for draw, (prompt, before), steps in zip(draws, contexts, sampled, strict=True)
+            self._solution(draw, paths[draw.parent_id], steps) for draw, steps in zip(draws, sampled, strict=True)
         ]
         numbers = self._answers(draws, solutions)
         nodes: list[dict[str, Any]] = []
@@ -174,8 +186,12 @@ class Recorder:
             )
 
         scores: list[tuple[str, int, str, float]] = []
-        for verifier in self.verifiers:
-            for node_id, values in zip(first_nodes, checked_scores(verifier, solutions, name), strict=True):
+        for verifier, scoring in zip(self.verifiers, self._scoring, strict=True):
+
+            def score(start: int, part: Sequence[Solution], verifier: Verifier = verifier) -> Scores:
+                return checked_scores(verifier, part, lambda row, step: name(start + row, step))
+
+            for node_id, values in zip(first_nodes, scoring(score, solutions), strict=True):
                 scores += [
                     (self.run_id, node_id + place, verifier.verifier_id, value)
                     for place, value in enumerate(values)
@@ -184,11 +200,40 @@ class Recorder:
         answers = self.answers.taken()
         self.cache.append(
             answers=pl.DataFrame(answers, infer_schema_length=None) if answers else None,
-            nodes=pl.DataFrame(nodes, infer_schema_length=None, schema_overrides={"answer_id": pl.Int32}),
+            nodes=pl.DataFrame(nodes, infer_schema_length=None, schema_overrides=_COLUMN_TYPES),
             scores=pl.DataFrame(scores, schema=["run_id", "node_id", "verifier_id", "score"], orient="row")
             if scores
             else None,
         )
+        self.meter.draws += len(draws)
+        self.meter.tokens += sum(node["tokens"] for node in nodes)
+        self.meter.scored_tokens += sum(node["tokens"] for node in nodes) * len(self.verifiers)
+        if stopped is not None:
+            raise stopped
+
+    def _sampled(self, requests: Sequence[Request]) -> list[list[Step]]:
+        """The steps of each request. Raises SamplerStopped, with all that is finished, if the sampler does."""
+        finished: list[list[Step] | None] = []
+
+        def sample(start: int, part: Sequence[Request]) -> list[list[Step]]:
+            try:
+                steps = self.sampler.sample(part)
+            except SamplerStopped as stop:
+                raise SamplerStopped(str(stop), [*finished, *stop.finished]) from None
+            finished.extend(steps)
+            return steps
+
+        return self._sampling(sample, requests)
+
+    def _solution(self, draw: Draw, above: Path, steps: Sequence[Step]) -> Solution:
+        """What a verifier reads of a draw."""
+        question, before = self.questions[draw.question_id], above.texts
+        if self.prompts.revisions is not None:
+            prompt, before = self.prompts.plain(question, before), ()
+        else:
+            prompt = self.prompts.plain(question)
+        texts = (*before, *(step.text for step in steps))
+        return Solution(prompt, texts, steps[-1].stop, fresh=len(steps), question=question)
 
     def _answers(self, draws: Sequence[Draw], solutions: Sequence[Solution]) -> list[int | None]:
         """The answer number of each solution that has ended; None for the others and for what cannot be parsed."""
@@ -202,3 +247,7 @@ class Recorder:
             for place, number in zip(members, self.answers.numbers(question_id, texts), strict=True):
                 numbers[place] = number
         return numbers
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

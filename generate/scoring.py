@@ -8,8 +8,9 @@ from functools import partial
 import polars as pl
 
 from cache import Cache
+from generate.prompts import RevisionContext
 from generate.protocols import Solution, Verifier
-from generate.recorder import Progress, RevisionContext
+from generate.recorder import Progress
 from generate.verifiers.checked import checked_scores
 
 BATCH = 4096

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from cache import Cache
+from cache.functions import is_function_path
 from generate.verifiers.registry import AUTO, require_format
 
 OLD_FORMAT = "token-classifier"  # what runs without a format were recorded with
@@ -37,8 +38,9 @@ class RunSettings:
     """Everything that a recorder needs to know of a run, beside the questions and the plan.
 
     `model` and the verifiers' models are directories or Hugging Face ids; a relative directory is looked for in the
-    working directory, then beside the cache. `prompt_template` holds `{prompt}` once. `separator` and
-    `context_attempts` say how a run of kind revisions shows earlier attempts.
+    working directory, then beside the cache. `prompt_template` holds `{prompt}` once; with `chat` it stands inside the
+    tokenizer's chat template. `separator` (in a chat: `revision_request`) and `context_attempts` say how a run of kind
+    revisions shows earlier attempts. `extract` and `grader` are names, or Python functions by import path.
     """
 
     run_id: str
@@ -57,6 +59,10 @@ class RunSettings:
     separator: str = ""
     context_attempts: int = 4
     verifiers: tuple[VerifierSettings, ...] = field(default=())
+    revision: str | None = None
+    chat: bool = False
+    system_prompt: str | None = None
+    revision_request: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in ("steps", "revisions"):
@@ -66,6 +72,13 @@ class RunSettings:
         for name in ("root_pool", "step_pool", "max_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)}: expected a whole number from 1.")
+        if self.system_prompt is not None and not self.chat:
+            raise ValueError("a system prompt needs the chat template: set chat = true, or leave it out.")
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The Python functions that the settings name."""
+        return tuple(name for name in (self.extract, self.grader) if is_function_path(name))
 
 
 def provenance(settings: RunSettings, **more: Any) -> str:
@@ -101,6 +114,9 @@ def stored_settings(cache: Cache, run_id: str | None) -> tuple[RunSettings, dict
     settings["verifiers"] = tuple(
         VerifierSettings(**{"format": OLD_FORMAT, **verifier}) for verifier in settings["verifiers"]
     )
+    known = {one.name for one in fields(RunSettings)}
+    if later := sorted(set(settings) - known):
+        raise ValueError(f"run '{chosen}' of {cache.path} has the setting '{later[0]}' of a later tts-sim. Upgrade it.")
     return RunSettings(**settings), stored
 
 

@@ -138,7 +138,7 @@ def test_graders() -> None:
         (False, 0),
     ]
     assert [answer.group for answer in grader("math-verify").group("7", ["7", "\\boxed{7}", "$7$"])] == [0, 0, 0]
-    with pytest.raises(ValueError, match="unknown grader 'guess'; there are exact, math-verify"):
+    with pytest.raises(ValueError, match="unknown grader 'guess'; there are exact, letter, math-verify"):
         grader("guess")
 
 

@@ -167,14 +167,15 @@ def test_kill_at_random_moments_then_resume(tmp_path: Path, models: tuple[str, s
     """SIGKILL while batches are committed: what is there is always sound, and in the end the same as undisturbed."""
     file = write_questions(tmp_path / "questions.jsonl")
     undisturbed, killed = tmp_path / "undisturbed.duckdb", tmp_path / "killed.duckdb"
-    environment = os.environ | {"TTS_SIM_COMMIT_DRAWS": "2", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    smallest = ["--commit-draws", "2"]
     done = CliRunner().invoke(app, command(undisturbed, models, file), catch_exceptions=False)
     assert done.exit_code == 0
     chance = random.Random(0)
     kills = 0
     for _ in range(KILLS):
         process = subprocess.Popen(
-            [sys.executable, "-c", "from generate.cli import app; app()", *command(killed, models, file)],
+            [sys.executable, "-c", "from generate.cli import app; app()", *command(killed, models, file), *smallest],
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

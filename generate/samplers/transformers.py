@@ -226,13 +226,16 @@ def load_sampler(
     revision: str | None = None,
     dtype: str = "auto",
     device: str = "auto",
+    attention: str = "auto",
 ) -> TransformersSampler:
     """A sampler with the causal language model at `path`, a directory or a Hugging Face id. Raises ValueError."""
     from transformers import AutoModelForCausalLM
 
     from generate.loading import load_pretrained
 
-    model, tokenizer = load_pretrained(AutoModelForCausalLM, path, revision=revision, dtype=dtype, device=device)
+    model, tokenizer = load_pretrained(
+        AutoModelForCausalLM, path, revision=revision, dtype=dtype, device=device, attention=attention
+    )
     return TransformersSampler(
         model,
         tokenizer,
