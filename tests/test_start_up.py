@@ -32,6 +32,8 @@ def loaded_by(code: str) -> list[str]:
         ["verifiers", "--help"],
         ["policy", "fit", "--help"],
         ["exchange", "--help"],
+        ["export", "sft", "--help"],
+        ["generate", "train", "prm", "--help"],
         ["report", "--help"],
         ["generate", "--help"],
         ["generate", "sample", "--help"],

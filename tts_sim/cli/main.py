@@ -15,6 +15,7 @@ from tts_sim.cli.compare import compare
 from tts_sim.cli.demand import demand
 from tts_sim.cli.demo import demo
 from tts_sim.cli.exchange import exchange
+from tts_sim.cli.export import app as export
 from tts_sim.cli.extrapolate import extrapolate
 from tts_sim.cli.import_ import import_
 from tts_sim.cli.info import info
@@ -37,6 +38,7 @@ app.command()(info)
 app.command()(check)
 app.command()(sql)
 app.command("import")(import_)
+app.add_typer(export, name="export")
 app.command()(replay)
 app.command()(compare)
 app.command()(demand)
