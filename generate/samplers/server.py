@@ -138,7 +138,7 @@ class ServerSampler:
         """Fills `found` from `start`. Raises the first failure, once what was under way has ended."""
         failure: ServerFailed | None = None
         with ThreadPoolExecutor(max(1, min(self.connections, len(requests) - start))) as pool:
-            places = {pool.submit(self._draw, client, requests[place]): place for place in range(start, len(requests))}
+            places = {pool.submit(self._work, client, requests[place]): place for place in range(start, len(requests))}
             try:
                 for future in as_completed(places):
                     try:
@@ -147,13 +147,20 @@ class ServerSampler:
                         pass
                     except ServerFailed as error:
                         failure = failure or error
-                        client.stop()  # the rest ends by itself
             except BaseException:
                 client.abort()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         if failure is not None:
             raise failure
+
+    def _work(self, client: CompletionsClient, request: Request) -> list[Step]:
+        """The steps of one request; if it fails, the others are not begun."""
+        try:
+            return self._draw(client, request)
+        except ServerFailed:
+            client.stop()
+            raise
 
     def _draw(self, client: CompletionsClient, request: Request) -> list[Step]:
         """The steps of one request."""
@@ -213,11 +220,8 @@ class ServerSampler:
             return text + delimiter, "step"
         if answer.finish in ("eos_token", "eos") or answer.says_match:
             return text, "eos"
-        listed = "".join(answer.pieces or ())
-        if delimiter in listed:
-            return text + delimiter, "step"
-        if listed.startswith(text) and len(listed) > len(text):
-            return text, "eos"  # the end of sequence, which is not in the text
+        if reason := _listed_end(answer.pieces, text, delimiter):
+            return (text + delimiter, "step") if reason == "step" else (text, "eos")
         if self._keeps_stop is None:
             self._try_stop(client, request)
         return (text, "eos") if self._keeps_stop else None
@@ -369,6 +373,18 @@ def _step(answer: Completion, text: str, first: int, stop: int, reason: str) -> 
     if not known or len(known) < stop - first:
         return Step(text, stop - first, None, None, reason)
     return Step(text, stop - first, math.fsum(known), min(known), reason)
+
+
+def _listed_end(pieces: list[str] | None, text: str, delimiter: str) -> str | None:
+    """What the listed tokens hold beyond the text: the delimiter (step) or a token of no text (eos); None: unclear."""
+    if not pieces:
+        return None
+    if delimiter in "".join(pieces):
+        return "step"
+    step = token_ends(pieces, text + delimiter, ended=False) is not None
+    end = pieces[-1].strip("\N{REPLACEMENT CHARACTER}")
+    eos = bool(end) and token_ends(pieces[:-1], text, ended=False) is not None
+    return None if step == eos else "step" if step else "eos"
 
 
 def _ending(answer: Completion) -> str:
