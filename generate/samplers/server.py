@@ -26,7 +26,6 @@ from tts_sim.draws import mix
 
 NEUTRAL = {"top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "frequency_penalty": 0.0}
 OPTIONAL = ("seed", "logprobs", "include_stop_str_in_output", "no_stop_trim")
-LONGEST_TAIL = 64  # characters after a stop string: more than the token that completed it can hold
 
 
 @dataclass(frozen=True)
@@ -205,43 +204,44 @@ class ServerSampler:
     def _closing(self, client: CompletionsClient, request: Request, answer: Completion) -> tuple[str, str] | None:
         """Text of a step and what closed it; None where the server leaves open whether it met the stop string."""
         delimiter, text = self.delimiter, answer.text
-        if answer.finish == "length":
-            return text, "length"
-        _, met, tail = text.partition(delimiter)
-        if met:
-            if len(tail) > LONGEST_TAIL or (delimiter in tail and tail.strip(delimiter)):
-                raise ServerFailed(
-                    f"server {self.place.url} goes on after the stop string {delimiter!r}: it does not heed 'stop', so "
-                    "single steps cannot be made. Check how it was started."
-                )
-            self._keeps_stop = True
-            return text, "step"
+        met = delimiter in text
         if answer.finish == "stop_sequence" or answer.match == delimiter:
-            return text + delimiter, "step"
-        if answer.finish in ("eos_token", "eos") or answer.says_match:
-            return text, "eos"
-        if reason := _listed_end(answer.pieces, text, delimiter):
-            return (text + delimiter, "step") if reason == "step" else (text, "eos")
-        if self._keeps_stop is None:
-            self._try_stop(client, request)
+            return text if met else text + delimiter, "step"
+        if not met:
+            if answer.finish == "length":
+                return text, "length"
+            if answer.finish in ("eos_token", "eos") or answer.says_match:
+                return text, "eos"
+            if reason := _listed_end(answer.pieces, text, delimiter):
+                return (text + delimiter, "step") if reason == "step" else (text, "eos")
+        self._try_stop(client, request)
+        if met:
+            return text, "length" if answer.finish == "length" else "step"
         return (text, "eos") if self._keeps_stop else None
 
     def _try_stop(self, client: CompletionsClient, request: Request) -> None:
-        """Finds out whether the server keeps a stop string: a greedy text is made again with its last letter as stop.
+        """Finds out, once, what the server does with a stop string: a greedy text is made again up to its first letter.
 
-        Raises ServerFailed if the greedy text is empty.
+        Raises ServerFailed if it is made whole again, or empty.
         """
         with self._trying:
             if self._keeps_stop is not None:
                 return
             plain = Request(request.prompt, request.prefix, 0, self.max_tokens - 16, greedy=True)
-            text = self._ask(client, plain).text.strip("\N{REPLACEMENT CHARACTER}")
-            if not text:
+            whole = self._ask(client, plain)
+            letter = whole.text.strip("\N{REPLACEMENT CHARACTER}")[:1]
+            if not letter:
                 raise ServerFailed(
                     f"server {self.place.url} does not say whether it met the stop string, and its greedy answer is "
                     "empty: the steps of its solutions cannot be told."
                 )
-            self._keeps_stop = text[-1] in self._ask(client, plain, stop=text[-1]).text
+            stopped = self._ask(client, plain, stop=letter)
+            if stopped.tokens >= whole.tokens > 1:
+                raise ServerFailed(
+                    f"server {self.place.url} goes on after a stop string: it does not heed 'stop', so single steps "
+                    "cannot be made. Check how it was started."
+                )
+            self._keeps_stop = letter in stopped.text
 
     def _cut(self, answer: Completion) -> list[Step]:
         """A solution in steps, each up to the whole token that completes the delimiter."""
