@@ -262,7 +262,9 @@ class ServerSampler:
                 start, first = end, token + 1
         unlisted = max(0, answer.tokens - len(ends))  # an end of sequence that is counted and not listed
         last = _step(answer, answer.text[start:], first, len(ends), final)
-        return [*steps, last._replace(tokens=last.tokens + unlisted)]
+        if unlisted:
+            last = Step(last.text, last.tokens + unlisted, None, None, final)
+        return [*steps, last]
 
     def _ask(
         self,
