@@ -119,6 +119,7 @@ class CompletionsServer:
         self.dialect = DIALECTS[dialect] if isinstance(dialect, str) else dialect
         self.bodies: list[dict[str, Any]] = []
         self.wrote: list[str] = []  # the text of each completion, whatever of it was said
+        self.keys: set[str | None] = set()
         self.connections = 0
         self.closed = threading.Event()
         self._lock, self._model = threading.Lock(), threading.Lock()
@@ -202,6 +203,7 @@ def _handler(owner: CompletionsServer) -> type[BaseHTTPRequestHandler]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with owner._lock:
                 owner.bodies.append(body)
+                owner.keys.add(self.headers["Authorization"])
                 fault = owner.fault(len(owner.bodies)) or Fault()
             if owner.key is not None and self.headers["Authorization"] != f"Bearer {owner.key}":
                 return self.reply(401, b'{"error": {"message": "no such key"}}')

@@ -380,16 +380,14 @@ def test_a_server_that_is_gone(writer: ModelWriter) -> None:
         remote.sample(requests(1))
 
 
-def test_what_another_try_would_not_mend_is_said_at_once(writer: ModelWriter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TTS_SIM_API_KEY", raising=False)
+def test_what_another_try_would_not_mend_is_said_at_once(writer: ModelWriter) -> None:
     with CompletionsServer(writer, key="secret") as server:
         with pytest.raises(SamplerStopped, match=r"HTTP 401 \(no such key\).*TTS_SIM_API_KEY"):
             sampler(server).sample(requests(1))
         assert len(server.bodies) == 1
-        monkeypatch.setenv("TTS_SIM_API_KEY", "secret")
-        assert len(sampler(server).sample(requests(1))) == 4
+        assert len(sampler(server, api_key="secret").sample(requests(1))) == 4
         with pytest.raises(SamplerStopped, match=r"HTTP 404 \(not here\)\. It serves tiny: name one with --model"):
-            ServerSampler(server.url, "other", delimiter="3", temperature=1.0).sample(requests(1))
+            ServerSampler(server.url, "other", delimiter="3", temperature=1.0, api_key="secret").sample(requests(1))
     too_long = Dialect("small", refuses=lambda body: "maximum context length is 8 tokens")
     with CompletionsServer(writer, too_long) as server:
         with pytest.raises(SamplerStopped, match=r"HTTP 422 \(maximum context length is 8 tokens\)"):
@@ -407,6 +405,15 @@ def test_servers_whose_steps_cannot_be_told_are_refused(writer: ModelWriter) -> 
         sampler(server, max_tokens=120).sample(requests(6, to_end=False))
 
 
+def test_a_server_that_counts_no_tokens_is_refused(digits: TextWriter) -> None:
+    server = CompletionsServer(digits, Dialect("uncounted", says="stop_reason", lists=False))
+    answer = server.answer
+    server.answer = lambda body: (200, {"choices": answer(body)[1]["choices"]})  # type: ignore[method-assign]
+    with server, pytest.raises(SamplerStopped, match="does not count tokens"):
+        sampler(server).sample(requests(1))
+    assert len(server.bodies) == 1
+
+
 def test_a_server_that_does_not_sample_is_noticed(writer: ModelWriter) -> None:
     said: list[str] = []
     server = CompletionsServer(writer)
@@ -420,8 +427,11 @@ def test_a_server_that_does_not_sample_is_noticed(writer: ModelWriter) -> None:
     assert len(said) == 1 and "may not sample at all" in said[0]
 
 
-def test_a_run_remembers_its_server(tmp_path: Path, saved: tuple[str, str], writer: ModelWriter) -> None:
-    """`generate sample` and `fill` by command; --server moves the run to another address."""
+def test_a_run_remembers_its_server(
+    tmp_path: Path, saved: tuple[str, str], writer: ModelWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`generate sample` and `fill` by command; --server moves the run to another address, and alone sends the key."""
+    monkeypatch.setenv("TTS_SIM_API_KEY", "secret")
     from tts_sim.cli.main import app
 
     file, path = write_questions(tmp_path / "questions.jsonl"), tmp_path / "run.duckdb"
@@ -441,7 +451,10 @@ def test_a_run_remembers_its_server(tmp_path: Path, saved: tuple[str, str], writ
     with CompletionsServer(writer) as first:
         assert made(*sampled, "--server", first.url, "--connections", "2") == 16
         assert made(*sampled) == 0
+        assert first.keys == {"Bearer secret"}
+        first.keys.clear()
         assert made(*spec, "1", "--retries", "0") > 0
+        assert first.keys == {None}
         with open_cache(path) as cache:
             assert stored_settings(cache, "base")[1]["server"] == first.url + "/v1"
             assert cache.table("models")["num_params"].to_list()[0] == 4000

@@ -17,11 +17,17 @@ def token_ends(tokens: Sequence[str], text: str, ended: bool = True) -> list[int
     parts of characters as U+FFFD, as nothing, as `bytes:\\xe2\\x80` or as `<0xE2>`; without the space that
     SentencePiece keeps in front; special tokens that the text leaves out, and (`ended`) whatever ended the sequence.
     """
+    exact = _token_ends(tokens, text, ended, spaces=True)
+    return _token_ends(tokens, text, ended, spaces=False) if exact is None else exact
+
+
+def _token_ends(tokens: Sequence[str], text: str, ended: bool, spaces: bool) -> list[int] | None:
+    """`token_ends` of tokens that come with the spaces in front of them (`spaces`), or may come without."""
     data = text.encode()
     reached = [{0}]
     for number, token in enumerate(tokens):
         last = ended and number + 1 == len(tokens)
-        reached.append({end for place in reached[-1] for end in _ends(token, data, place, last)})
+        reached.append({end for place in reached[-1] for end in _ends(token, data, place, last, spaces)})
         if not reached[-1]:
             return None
     if len(data) not in reached[-1]:
@@ -29,7 +35,7 @@ def token_ends(tokens: Sequence[str], text: str, ended: bool = True) -> list[int
     places = [len(data)]
     for number in range(len(tokens) - 1, 0, -1):
         token, last = tokens[number], ended and number + 1 == len(tokens)
-        places.append(min(place for place in reached[number] if places[-1] in _ends(token, data, place, last)))
+        places.append(min(place for place in reached[number] if places[-1] in _ends(token, data, place, last, spaces)))
     ends: list[int] = []
     start = letters = 0
     for place in reversed(places[: len(tokens)]):
@@ -39,16 +45,16 @@ def token_ends(tokens: Sequence[str], text: str, ended: bool = True) -> list[int
     return ends
 
 
-def _ends(token: str, data: bytes, place: int, last: bool) -> set[int]:
+def _ends(token: str, data: bytes, place: int, last: bool, spaces: bool) -> set[int]:
     """Where the token may end if it begins at `place`, in bytes."""
     ends = {place} if last or not token or _SPECIAL.fullmatch(token) else set()
     if _BYTES.fullmatch(token):
         raw = bytes.fromhex("".join(re.findall(r"x([0-9A-Fa-f]{2})", token)))
         ends |= {place + len(raw)} if data.startswith(raw, place) else set()
-    forms = {token, token.replace("▁", " ")}
-    forms |= {" " + form for form in forms}
-    if place == 0:
-        forms |= {form[1:] for form in forms if form.startswith(" ")}
+    forms = {token}
+    if not spaces:
+        forms |= {token.replace("▁", " "), " " + token}
+        forms |= {form[1:] for form in forms if place == 0 and form.startswith(" ")}
     for form in forms:
         if BROKEN not in form:
             raw = form.encode()
