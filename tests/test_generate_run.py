@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from cache import open_cache
 from cache.check import violations
-from generate.settings import stored_settings
 from tests.families import FAMILIES, save_family
 from tts_sim.cli.main import app
 from tts_sim.load import load_forest
