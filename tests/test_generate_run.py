@@ -1,4 +1,4 @@
-"""`tts-sim generate run`: from a configuration to a cache that supports the asked-for grid, whatever happens on the way."""
+"""`tts-sim generate run`: from a configuration to a cache that supports the asked-for grid, come what may."""
 
 from __future__ import annotations
 

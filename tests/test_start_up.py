@@ -33,7 +33,6 @@ def loaded_by(code: str) -> list[str]:
         ["policy", "fit", "--help"],
         ["exchange", "--help"],
         ["export", "sft", "--help"],
-        ["generate", "train", "prm", "--help"],
         ["report", "--help"],
         ["generate", "--help"],
         ["generate", "sample", "--help"],

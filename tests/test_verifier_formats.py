@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from generate.prompts import RevisionContext
 from generate.protocols import Solution, UnreadableSolution
-from generate.recorder import RevisionContext
 from generate.verifiers.odds import GRAIN, probabilities
 from generate.verifiers.registry import FORMATS, load_verifier
 from generate.verifiers.requirements import max_tokens
