@@ -49,7 +49,9 @@ WHY = {
         "The revision model was trained for minutes on a CPU and samples at temperature 1.5: it loses what an"
         " earlier attempt had right more often than it mends what was wrong."
     ),
-    "right turned wrong": "As above; and the figure is pooled over all attempts of chains of up to 64.",
+    "right turned wrong": (
+        "As above; pooled over up to 64 attempts, of which late ones are spoilt (see the sample's README)."
+    ),
     "sequential": "Follows from attempts that get worse along the chain.",
     "pooled majority": "As in the paper.",
     "ratio": "Follows from attempts that get worse: parallel samples are best at every level, at level 5 within noise.",
