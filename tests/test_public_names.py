@@ -11,9 +11,9 @@ import tts_sim
 
 ROOT = Path(tts_sim.__file__).parent
 NAMES = """
-    Adaptive Beam Best CacheExhausted CacheInvalid CacheLocked CacheMissing CacheTooNew Dvts Forest ImportFailed Ledger
-    Lookahead Majority Oracle Outcomes QueryRefused Rebase Revise Sample ScoreMissing Strategy TtsSimError Weighted
-    best_of_n calibration combine compare
+    Adaptive Beam Best CacheExhausted CacheFull CacheInvalid CacheLocked CacheMissing CacheTooNew Dvts Forest
+    ImportFailed Ledger Lookahead Majority Oracle Outcomes QueryRefused Rebase Revise Sample ScoreMissing Strategy
+    TtsSimError Weighted best_of_n calibration combine compare
     compare_all demand load_forest majority model_sizes open_cache paired_difference parse_strategy parse_verifier
     pass_at_k priced replay sample_path verifier_quality with_verifiers
 """

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tts_sim.costs import priced as priced
     from tts_sim.demand import demand as demand
     from tts_sim.errors import CacheExhausted as CacheExhausted
+    from tts_sim.errors import CacheFull as CacheFull
     from tts_sim.errors import CacheInvalid as CacheInvalid
     from tts_sim.errors import CacheLocked as CacheLocked
     from tts_sim.errors import CacheMissing as CacheMissing
@@ -60,6 +61,7 @@ _HOMES = {
     "Beam": "tts_sim.strategies.beam",
     "Best": "tts_sim.selections",
     "CacheExhausted": "tts_sim.errors",
+    "CacheFull": "tts_sim.errors",
     "CacheInvalid": "tts_sim.errors",
     "CacheLocked": "tts_sim.errors",
     "CacheMissing": "tts_sim.errors",
