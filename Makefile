@@ -19,7 +19,7 @@ demo: $(VENV)/.core
 	$(BIN)/tts-sim demo
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """`python -m bench`: the kernels beside their C twins, numpy and plain Python, every contender in this process.
 
-`python -m bench --size full --write` writes docs/benchmarks.md.
+`python -m bench --size full --write` writes docs/benchmarks.md and the README's table.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Kernels against other means.")
     parser.add_argument("--size", choices=["small", "full"], default="small", help="small takes less than a minute")
     parser.add_argument("--only", default="", help="run the comparisons whose name contains this, and nothing else")
-    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md and, if full, README's table")
     arguments = parser.parse_args()
     size, sections, measured = arguments.size, list[str](), list[Measured]()
     numba.set_num_threads(1)
@@ -63,6 +63,8 @@ def main() -> None:
         show(sections, report.targets(measured, threaded))
     if arguments.write:
         report.write(sections)
+        if size == "full":
+            report.write([sections[0], sections[-1]], report.README)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from bench.growth import VOTES, Grown, Threaded
 from bench.timing import num_cores
 
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+README = PAGE.parent.parent / "README.md"
 BEGIN, END = "<!-- written by python -m bench -->\n", "<!-- end -->\n"
 MOST_OF_VOTES, MOST_OF_BEAM = 1.3, 1.5  # times their C twins
 LEAST = {"numpy": 60.0, "Python": 150.0}  # times the kernel of weighted votes

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from hashlib import blake2b
-from importlib import metadata
 from pathlib import Path
 
 import duckdb
 
 from cache.connect import first
 from cache.errors import CacheInvalid, CacheTooNew
+from cache.version import tool_version
 
 _HERE = Path(__file__).parent
 _MIGRATIONS = sorted((_HERE / "migrations").glob("[0-9]*.sql"))
@@ -62,7 +62,7 @@ def migrate(connection: duckdb.DuckDBPyConnection, name: str) -> None:
     sql = (_HERE / "macros.sql").read_text(encoding="utf-8") + (_HERE / "views.sql").read_text(encoding="utf-8")
     digest = blake2b(sql.encode(), digest_size=8).hexdigest()
     if first(connection, "SELECT 1 FROM meta WHERE key = 'views' AND value = ?", [digest]) is None:
-        _in_transaction(connection, sql, views=digest, tool_version=_tool_version())
+        _in_transaction(connection, sql, views=digest, tool_version=tool_version())
 
 
 def create_tables(connection: duckdb.DuckDBPyConnection) -> None:
@@ -93,10 +93,3 @@ def _in_transaction(connection: duckdb.DuckDBPyConnection, sql: str, **meta: str
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _tool_version() -> str:
-    try:
-        return metadata.version("tts-sim")
-    except metadata.PackageNotFoundError:
-        return "unknown"

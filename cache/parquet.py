@@ -15,10 +15,11 @@ TABLES = ("meta", "models", "questions", "answers", "runs", "nodes", "verifiers"
 _REQUIRED = ("meta", "questions", "answers", "runs", "nodes")
 
 
-def open_parquet(directory: Path) -> duckdb.DuckDBPyConnection:
+def open_parquet(directory: Path, *, views: bool = True) -> duckdb.DuckDBPyConnection:
     """A connection whose tables are the directory's Parquet files; it can read no other file and its configuration
     is locked.
 
+    `views`: with those over the tables, which take as long to make as all the rest.
     Columns are cast to the schema's types. Tables without a file are empty; nullable columns without one are null.
     """
     absent = [name for name in _REQUIRED if not (directory / f"{name}.parquet").is_file()]
@@ -35,7 +36,8 @@ def open_parquet(directory: Path) -> duckdb.DuckDBPyConnection:
             if file.is_file():
                 _view(connection, table, file)
         require_current(connection, str(directory))
-        create_views(connection)
+        if views:
+            create_views(connection)
         connection.execute("SET lock_configuration = true")
     except BaseException:
         connection.close()

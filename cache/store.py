@@ -133,8 +133,8 @@ class Cache:
             raise CacheInvalid(f"{self.path} is open for reading only. Open it with `create_cache` to write.")
 
 
-def open_cache(path: str | Path) -> Cache:
-    """The cache at `path`, read-only: a .duckdb file, or a directory of <table>.parquet files.
+def open_cache(path: str | Path, *, views: bool = True) -> Cache:
+    """The cache at `path`, read-only: a .duckdb file, or a directory of <table>.parquet files, where views are made.
 
     Nothing that the file brings along is run: no extension is loaded and no other file can be read. Raises
     CacheMissing, CacheInvalid, CacheTooNew or CacheLocked.
@@ -143,7 +143,7 @@ def open_cache(path: str | Path) -> Cache:
     if not path.exists():
         raise CacheMissing(f"there is no cache at {path}. Make one with `tts-sim import` or `tts-sim generate`.")
     if path.is_dir():
-        return Cache(path, open_parquet(path), read_only=True)
+        return Cache(path, open_parquet(path, views=views), read_only=True)
     connection = connect_file(path, read_only=True)
     try:
         require_current(connection, str(path))

@@ -278,6 +278,7 @@ def live(
     """
     with generating() as progress:
         from generate.live import compare_live
+        from generate.live_page import runs_said, write_live_page
         from tts_sim.cli.options import open_for_reading, parse_budgets, split_specs
 
         with open_for_reading(cache) as opened:
@@ -294,13 +295,12 @@ def live(
                 batch_rows=batch_rows,
                 progress=progress,
             )
+            about = runs_said(opened)
     from tts_sim.cli.options import print_rows
 
     if page is not None:
         import shlex
         import sys
 
-        from generate.live_page import write_live_page
-
-        write_live_page(page, frame, ["tts-sim", *(shlex.quote(word) for word in sys.argv[1:])])
+        write_live_page(page, frame, ["tts-sim", *(shlex.quote(word) for word in sys.argv[1:])], about)
     print_rows(frame, as_json=as_json, as_csv=as_csv)

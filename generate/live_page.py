@@ -7,12 +7,27 @@ from pathlib import Path
 
 import polars as pl
 
+from cache import Cache
 from generate.settings import hardware
 from tts_sim.charts.theme import strategy_name
 
 
-def write_live_page(path: str | Path, frame: pl.DataFrame, command: Sequence[str]) -> None:
-    """Writes the rows of `compare_live` as a Markdown table in points, and the command that made them.
+def runs_said(cache: Cache) -> str:
+    """The runs of a cache with their models, temperatures and pools, in a sentence."""
+    rows = cache.frame(
+        "SELECT run_id, model_id, num_params, temperature, root_pool, step_pool, count(DISTINCT question_id) "
+        "FROM runs LEFT JOIN models USING (model_id) JOIN nodes USING (run_id) GROUP BY ALL ORDER BY run_id"
+    )
+    runs = [
+        f"run `{run}` ({questions} questions; model `{model}`, {size or '?'} parameters, temperature {temperature:g}; "
+        f"pools {root} and {step})"
+        for run, model, size, temperature, root, step, questions in rows.iter_rows()
+    ]
+    return f"The cache holds {' and '.join(runs)}."
+
+
+def write_live_page(path: str | Path, frame: pl.DataFrame, command: Sequence[str], about: str = "") -> None:
+    """Writes the rows of `compare_live` as a Markdown table in points, the command that made them, and `about` it.
 
     Raises ValueError if the file cannot be written.
     """
@@ -26,7 +41,7 @@ def write_live_page(path: str | Path, frame: pl.DataFrame, command: Sequence[str
         "all in points of accuracy; strategies of one kind share the live generations, so that their rows are not "
         "independent.",
         "",
-        f"Made by `{' '.join(command)}` on {hardware()}.",
+        f"Made by `{' '.join(command)}` on {hardware()}. {about}".rstrip(),
         "",
         "| strategy | budget | live | replayed | difference | 95 % interval | questions | replay | supported |",
         "|---|---:|---:|---:|---:|---:|---:|---|---:|",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -146,7 +147,8 @@ def build_recorder(
     """The recorder of a run, with its models loaded; `questions` are entered first (those that are there must agree).
 
     `model_facts` (pretraining_tokens, finetuning_tokens) go into the cache's table of models. With the address of a
-    `server`, or one that the run was recorded with, that server has the model, under the name in the settings.
+    `server`, or one that the run was recorded with, that server has the model, under the name in the settings; the key
+    in TTS_SIM_API_KEY is sent to an address that was given only.
     Relative model directories are looked for in the working directory, then in `models_in` (default: the folder of
     the cache). `trust_remote_code`, and `trust_functions` for Python functions that extract or grade, are asked for at
     each call and never stored: a stranger's cache must not decide them.
@@ -180,10 +182,13 @@ def build_recorder(
             connections=reach.connections,
             timeout=reach.timeout,
             retries=reach.retries,
+            api_key=os.environ.get("TTS_SIM_API_KEY") if reach.url else None,  # a stranger's cache must not collect it
         )
         url = sampler.place.url
         tokenizer = load_tokenizer(settings.model, settings.revision) if settings.chat else None
         machine |= {"server": url, "connections": reach.connections}
+        if not reach.url:
+            print(f"run '{settings.run_id}' goes on with the server {url}", file=sys.stderr, flush=True)
     else:
         from generate.samplers.transformers import load_sampler
 

@@ -217,3 +217,17 @@ def test_curves_say_how_they_were_estimated(tmp_path: Path) -> None:
     assert methods() == ["exact", "monte-carlo"]
     assert methods("--on-exhausted", "borrow") == ["exact", "monte-carlo"]
     assert methods("--on-exhausted", "reuse") == ["plugin", "plugin"]
+
+
+def test_c20_levels_of_tied_questions(tmp_path: Path) -> None:
+    questions = [
+        forests.star(f"q{number:02}", [("A", None)] * right + [("B", None)] * (16 - right))
+        for number, right in enumerate(cases.C20_CORRECT_OF_16)
+    ]
+    rows = printed_json("replay", imported(tmp_path, *questions), "sample+oracle", "--budget", 1, "--by", "difficulty")
+    assert [row["difficulty"] for row in rows] == [1, 2, 3, 4, 5]
+    assert [row["num_questions"] for row in rows] == cases.C20_SIZES
+    for row in rows:
+        levels = zip(cases.C20_CORRECT_OF_16, cases.C20_LEVELS, strict=True)
+        counts = [right for right, level in levels if level == row["difficulty"]]
+        assert row["accuracy"] == pytest.approx(sum(counts) / 16 / len(counts), abs=1e-12)

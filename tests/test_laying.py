@@ -29,11 +29,11 @@ def assert_same(one: Forest, other: Forest) -> None:
 def built(order: Any, number: Any) -> Forest:
     """The tiny bushes with rows in this order and node i called number[i]."""
     workload = bushes("tiny")
-    nodes = workload.nodes
+    nodes, questions = workload.nodes, list(workload.forest.question_ids)
     parent = np.where(nodes.parent_id < 0, -1, number[nodes.parent_id])
     changed = {**vars(nodes), "node_id": number, "parent_id": parent}
     return build_forest(
-        run_id="r", kind="steps", question_ids=["q0", "q1"], levels_of=[None] * 2,
+        run_id="r", kind="steps", question_ids=questions, levels_of=[None] * len(questions),
         nodes=NodeColumns(**{name: column[order] for name, column in changed.items()}), answers=workload.answers,
         scores={"prm": (number, workload.score)},
     )  # fmt: skip
@@ -43,7 +43,7 @@ def built(order: Any, number: Any) -> Forest:
 def test_order_and_numbers_of_nodes_do_not_show(step: int) -> None:
     expected = bushes("tiny").forest
     chance = np.random.default_rng(step)
-    count = len(expected.node_id) - 2
+    count = len(expected.node_id) - expected.num_questions
     number = 5 + step * chance.permutation(count).astype(np.int64)
     forest = built(chance.permutation(count), number)
     assert_same(expected, forest)

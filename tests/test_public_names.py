@@ -11,18 +11,21 @@ import tts_sim
 
 ROOT = Path(tts_sim.__file__).parent
 NAMES = """
-    Adaptive Beam Best CacheExhausted CacheFull CacheInvalid CacheLocked CacheMissing CacheTooNew Dvts Forest
-    ImportFailed Ledger Lookahead Majority Oracle Outcomes QueryRefused Rebase Revise Sample ScoreMissing Strategy
-    TtsSimError Weighted best_of_n calibration combine compare
-    compare_all demand load_forest majority model_sizes open_cache paired_difference parse_strategy parse_verifier
-    pass_at_k priced replay sample_path verifier_quality with_verifiers
+    Adaptive Beam Best Bins CacheExhausted CacheFull CacheInvalid CacheLocked CacheMissing CacheTooNew Choice Dvts
+    Efficiency ExchangeTerms Forest ImportFailed Ledger Lookahead Majority Oracle Outcomes Policy PolicyInvalid
+    PolicyTooNew QueryRefused Rebase Revise Sample ScoreMissing SplitCandidates Strategy TtsSimError Weighted agreement
+    allocate allocate_outcomes apply_policy best_of_n best_split break_even break_even_ratio calibration charts combine
+    compare compare_all demand efficiency exchange_table exchange_totals extrapolate finetuning_share fit_bins
+    fit_policy full_report greedy_outcomes load_forest load_policy majority model_pair model_sizes multiplier open_cache
+    pair_terms paired_difference parse_strategy parse_verifier pass_at_k policy_curves priced replay sample_path
+    verifier_quality with_verifiers write_charts write_report
 """
 
 
 def test_public_names() -> None:
     assert sorted(tts_sim.__all__) == sorted(NAMES.split()) == dir(tts_sim)
     for name in tts_sim.__all__:
-        assert getattr(tts_sim, name).__name__ == name
+        assert getattr(tts_sim, name).__name__.removeprefix("tts_sim.") == name
 
 
 def test_import_is_light() -> None:

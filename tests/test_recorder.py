@@ -19,7 +19,7 @@ from cache import create_cache, open_cache
 from cache.check import violations
 from generate.cli import app
 from generate.live import compare_live
-from generate.live_page import write_live_page
+from generate.live_page import runs_said, write_live_page
 from generate.plans import Chains, Demand, Greedy, flat, staircase
 from generate.protocols import Request
 from generate.runs import build_recorder, fulfil, start_run
@@ -314,7 +314,9 @@ def test_a_live_run_is_held_against_the_replay(tmp_path: Path, models: tuple[str
             compare_live(cache, STRATEGIES[:1], [4], seed=1, repeats=0, device="cpu")
     with open_cache(tmp_path / "kept" / f"{settings(models).run_id}-2.duckdb") as live:
         assert violations(live) == []
-    write_live_page(tmp_path / "live.md", frame, ["tts-sim", "generate", "live"])
+        said = runs_said(live)
+    assert "4 questions" in said and "pools 8 and" in said
+    write_live_page(tmp_path / "live.md", frame, ["tts-sim", "generate", "live"], said)
     page = (tmp_path / "live.md").read_text(encoding="utf-8")
     assert f"| 4 | {100 * row['live']:.1f} | {100 * row['replayed']:.1f} |" in page and "of 1 intervals" in page
     with pytest.raises(ValueError, match="cannot be written"):

@@ -11,6 +11,7 @@ import pytest
 from cache import Cache, open_cache, sample_path
 from cache.check import violations
 from tts_sim.cli.main import main
+from tts_sim.full_report import SECTIONS, full_report
 from tts_sim.load import load_forest
 from tts_sim.replay import replay
 
@@ -76,8 +77,22 @@ def test_demo_prints_the_headline_and_writes_the_report(
     for name in ("majority", "best-of-N", "weighted best-of-N", "beam(width=4) + weighted", "revise(sequential=4)"):
         assert name in said
     assert "±" in said and "difficulty" in said
+    assert "the policy chooses by level" in said and "times the compute for the same accuracy (95 %" in said
+    assert "the better buy" in said and all(f"at level {level}" in said for level in range(1, 6))
     page = path.read_text()
-    assert page.count("class=chart") == 2 and "https://" not in page.split("<body>")[1].split("<script>")[0]
+    assert page.count("class=chart") == 14 and "https://" not in page.split("<body>")[1].split("<script>")[0]
+
+
+def test_the_full_report_has_every_section(sample: Cache) -> None:
+    made = full_report(sample, name="the shipped sample")
+    assert [section.title for section in made.sections] == list(SECTIONS)
+    for section in made.sections:
+        assert any(figure.chart is not None for figure in section.figures), section.title
+        assert "Read from run" in section.read_from and "seed 0" in section.read_from, section.title
+    policy = next(section for section in made.sections if section.title == "Compute-optimal search")
+    assert {"policy-by-budget", "policy-charged", "policy-choices-oracle", "policy-choices-predicted"} <= {
+        figure.name for figure in policy.figures
+    }
 
 
 def test_replay_in_python_is_the_commands(sample: Cache) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
-from tts_sim.arrays import Float64s, Int64s
+from tts_sim.bins import NUM_BINS, by_quantiles
 from tts_sim.forest import Forest
 
 
@@ -34,26 +34,10 @@ def pass_at_1(forest: Forest) -> dict[str, float]:
     return {name: float(rights[q] / totals[q]) for q, name in enumerate(forest.question_ids) if totals[q]}
 
 
-def quantile_edges(values: Sequence[float] | Float64s, num_bins: int = 5) -> Float64s:
-    """The inner quantiles that cut the values into bins of about equal size (linear interpolation)."""
-    return np.quantile(np.asarray(values, np.float64), np.arange(1, num_bins) / num_bins)
-
-
-def levels_by_value(values: Sequence[float] | Float64s, edges: Sequence[float] | Float64s) -> Int64s:
-    """Level of each value, 1 (easiest: the highest values) to len(edges) + 1; a value on an edge is above it.
-
-    Tied values share a level, so that sizes may differ. Source: Snell et al. 2024 (arXiv:2408.03314) §3.2, whose bins
-    of 100 to 105 questions show the same rule.
-    """
-    above = np.searchsorted(np.sort(np.asarray(edges, np.float64)), np.asarray(values, np.float64), side="right")
-    return (len(edges) + 1 - above).astype(np.int64)
-
-
-def difficulty_levels(values: Mapping[str, float], num_bins: int = 5) -> dict[str, int]:
+def difficulty_levels(values: Mapping[str, float], num_bins: int = NUM_BINS) -> dict[str, int]:
     """Difficulty of each question, 1 (easiest) to `num_bins`, by quantiles of the given pass@1."""
     if not values:
         return {}
     shares = np.array(list(values.values()))
-    return dict(
-        zip(values, (int(level) for level in levels_by_value(shares, quantile_edges(shares, num_bins))), strict=True)
-    )
+    levels = by_quantiles(shares, num_bins).levels(shares)  # also for a handful of questions
+    return dict(zip(values, levels.tolist(), strict=True))

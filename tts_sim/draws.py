@@ -12,7 +12,12 @@ from __future__ import annotations
 
 import hashlib
 
+import numpy as np
+
+from tts_sim.arrays import UInt64s
+
 MASK = (1 << 64) - 1
+PERMUTE = 1 << 32  # counters of a node's permutation
 
 
 def mix(key: int, counter: int) -> int:
@@ -21,6 +26,14 @@ def mix(key: int, counter: int) -> int:
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
     return z ^ (z >> 31)
+
+
+def mixed(key: UInt64s | np.uint64, counter: UInt64s | np.uint64) -> UInt64s:
+    """`mix` of every element, of which there is one at least."""
+    z = key + np.uint64(0x9E3779B97F4A7C15) * (np.atleast_1d(counter) + np.uint64(1))
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
 
 
 def question_key(question_id: str) -> int:

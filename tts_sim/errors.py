@@ -8,7 +8,9 @@ TtsSimError ─┬ CacheInvalid     the cache breaks a requirement of its data m
              ├ QueryRefused     SQL that does more than read
              ├ ImportFailed     a file that cannot be imported (file, line)
              ├ CacheExhausted   a replay asks for more than is cached
-             └ ScoreMissing     a replay needs a score that no verifier has given
+             ├ ScoreMissing     a replay needs a score that no verifier has given
+             ├ PolicyInvalid    a policy file that is damaged, or none
+             └ PolicyTooNew     a policy file of a newer version
 
 A bad argument is a ValueError that echoes the value and names what is allowed.
 """
@@ -34,6 +36,8 @@ __all__ = [
     "CacheMissing",
     "CacheTooNew",
     "ImportFailed",
+    "PolicyInvalid",
+    "PolicyTooNew",
     "QueryRefused",
     "ScoreMissing",
     "TtsSimError",
@@ -46,3 +50,11 @@ class CacheExhausted(TtsSimError):
 
 class ScoreMissing(TtsSimError):
     """A search or a selection needs a score at a node that the verifier has not scored."""
+
+
+class PolicyInvalid(TtsSimError):
+    """A file that holds no policy, or a damaged one."""
+
+
+class PolicyTooNew(TtsSimError):
+    """A policy file of a newer version."""

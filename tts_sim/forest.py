@@ -13,6 +13,8 @@ from tts_sim.kernels import levels
 from tts_sim.laying import Ends, Layout, Links, Slots, answer_table
 from tts_sim.selections import AGGREGATES
 
+BATCH = 1 << 17  # rows
+
 
 @dataclass(frozen=True, eq=False)
 class Forest:
@@ -50,6 +52,15 @@ class Forest:
             return np.full(self.num_questions, self.root_pool, np.int64)
         prompts = self.trees.question_start[:-1]
         return (self.trees.child_stop[prompts] - self.trees.child_start[prompts]).astype(np.int64)
+
+    def most_children(self) -> int:
+        """Sampled children of the node that has the most, prompts included."""
+        if "most_children" not in self._kept:
+            start, stop, rows = self.trees.child_start, self.trees.child_stop, range(0, len(self.node_id), BATCH)
+            batches = ((stop[row : row + BATCH] - start[row : row + BATCH]).max() for row in rows)  # not 4 bytes a node
+            self._kept["most_children"] = max(map(int, batches), default=0)
+        kept: int = self._kept["most_children"]
+        return kept
 
     def path_score(self, verifier: str, agg: str) -> Float32s:
         """Score of the path that ends at each row: its last step's score, or min, prod, mean over its steps.

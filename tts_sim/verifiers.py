@@ -21,8 +21,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from tts_sim.arrays import Float32s, Float64s, UInt64s
-from tts_sim.draws import checked_seed, mix
+from tts_sim.arrays import Float32s, Float64s
+from tts_sim.draws import checked_seed, mix, mixed
 from tts_sim.forest import Forest
 from tts_sim.spec import Strategy
 
@@ -334,15 +334,7 @@ def _sigmoid(logits: Float64s) -> Float64s:
 def _chance(forest: Forest, seed: int, stream: int) -> Float64s:
     """A number in [0, 1) for every row: mix(mix(mix(seed, NOISE + stream), question key), number of the node)."""
     trees = forest.trees
-    keys = _mixed(np.uint64(mix(seed, NOISE + stream)), trees.question_key)
+    keys = mixed(np.uint64(mix(seed, NOISE + stream)), trees.question_key)
     rows = np.repeat(keys, np.diff(trees.question_start))
-    bits = _mixed(rows, forest.node_id.astype(np.uint64))
+    bits = mixed(rows, forest.node_id.astype(np.uint64))
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def _mixed(key: UInt64s | np.uint64, counter: UInt64s) -> UInt64s:
-    """`draws.mix` of every element."""
-    z = key + np.uint64(0x9E3779B97F4A7C15) * (counter + np.uint64(1))
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))

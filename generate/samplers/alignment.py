@@ -6,60 +6,64 @@ import re
 from collections.abc import Sequence
 
 BROKEN = "\N{REPLACEMENT CHARACTER}"  # what bytes of a part of a character decode to
-_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")  # byte fallback of SentencePiece
+_BYTES = re.compile(r"(?:bytes:)?(?:\\x[0-9A-Fa-f]{2})+|<0x[0-9A-Fa-f]{2}>")
 _SPECIAL = re.compile(r"<[^<>\s]+>|\[[^\[\]\s]+\]")  # </s>, <|im_end|>, [INST]: left out of the text by most servers
 
 
-def token_ends(tokens: Sequence[str], text: str) -> list[int] | None:
+def token_ends(tokens: Sequence[str], text: str, ended: bool = True) -> list[int] | None:
     """For each token the place in `text` where it ends, rising to len(text); None if they do not make up the text.
 
     A character that is split over tokens belongs to the one that completes it. Tokens may come as servers give them:
     parts of characters as U+FFFD, as nothing, as `bytes:\\xe2\\x80` or as `<0xE2>`; without the space that
-    SentencePiece keeps in front; special tokens that the text leaves out, as the end of sequence.
+    SentencePiece keeps in front; special tokens that the text leaves out, and (`ended`) whatever ended the sequence.
     """
+    exact = _token_ends(tokens, text, ended, spaces=True)
+    return _token_ends(tokens, text, ended, spaces=False) if exact is None else exact
+
+
+def _token_ends(tokens: Sequence[str], text: str, ended: bool, spaces: bool) -> list[int] | None:
+    """`token_ends` of tokens that come with the spaces in front of them (`spaces`), or may come without."""
+    data = text.encode()
     reached = [{0}]
     for number, token in enumerate(tokens):
-        last = number + 1 == len(tokens)
-        reached.append({end for place in reached[-1] for end in _ends(token, text, place, last)})
+        last = ended and number + 1 == len(tokens)
+        reached.append({end for place in reached[-1] for end in _ends(token, data, place, last, spaces)})
         if not reached[-1]:
             return None
-    if len(text) not in reached[-1]:
+    if len(data) not in reached[-1]:
         return None
-    ends = [len(text)]
+    places = [len(data)]
     for number in range(len(tokens) - 1, 0, -1):
-        token, last = tokens[number], number + 1 == len(tokens)
-        ends.append(min(place for place in reached[number] if ends[-1] in _ends(token, text, place, last)))
-    return ends[::-1] if tokens else []
-
-
-def _ends(token: str, text: str, place: int, last: bool) -> set[int]:
-    """Where the token may end if it begins at `place`."""
-    ends = {place} if last or not token or _SPECIAL.fullmatch(token) else set()
-    if byte := _BYTE.fullmatch(token):
-        value = int(byte[1], 16)
-        return ends | (_read(BROKEN, text, place) if value > 127 else _read(chr(value), text, place))
-    if token.startswith("bytes:\\x"):
-        return ends | _read(BROKEN * token.count("\\x"), text, place)
-    for form in {token, token.replace("▁", " ")}:
-        ends |= _read(form, text, place)
-        ends |= _read(" " + form, text, place)
-        if place == 0 and form.startswith(" "):
-            ends |= _read(form[1:], text, place)
+        token, last = tokens[number], ended and number + 1 == len(tokens)
+        places.append(min(place for place in reached[number] if places[-1] in _ends(token, data, place, last, spaces)))
+    ends: list[int] = []
+    start = letters = 0
+    for place in reversed(places[: len(tokens)]):
+        whole = data[start:place].decode(errors="ignore")  # without a character that goes on in the next token
+        letters, start = letters + len(whole), start + len(whole.encode())
+        ends.append(letters)
     return ends
 
 
-def _read(token: str, text: str, place: int) -> set[int]:
-    """Ends of a token of letters, and of runs of U+FFFD, each of which stands for at most that many characters."""
-    places = {place}
-    for part in re.findall(f"{BROKEN}+|[^{BROKEN}]+", token):
-        if part[0] != BROKEN:
-            places = {start + len(part) for start in places if text.startswith(part, start)}
+def _ends(token: str, data: bytes, place: int, last: bool, spaces: bool) -> set[int]:
+    """Where the token may end if it begins at `place`, in bytes."""
+    ends = {place} if last or not token or _SPECIAL.fullmatch(token) else set()
+    if _BYTES.fullmatch(token):
+        raw = bytes.fromhex("".join(re.findall(r"x([0-9A-Fa-f]{2})", token)))
+        ends |= {place + len(raw)} if data.startswith(raw, place) else set()
+    forms = {token}
+    if not spaces:
+        forms |= {token.replace("▁", " "), " " + token}
+        forms |= {form[1:] for form in forms if place == 0 and form.startswith(" ")}
+    for form in forms:
+        if BROKEN not in form:
+            raw = form.encode()
+            ends |= {place + len(raw)} if data.startswith(raw, place) else set()
             continue
-        reached = set(places)
-        for start in places:
-            for end in range(start + 1, min(start + len(part), len(text)) + 1):
-                if text[end - 1] < "\x80":
-                    break
-                reached.add(end)
-        places = reached
-    return places
+        for width in range(len(form), 4 * len(form) + 1):
+            if data[place : place + width].decode(errors="replace") == form:
+                ends.add(min(place + width, len(data)))
+        rest = form.lstrip(BROKEN).encode()  # bytes that make no character: several tokens may share one U+FFFD
+        if BROKEN.encode() in data and BROKEN.encode() not in rest and data.startswith(rest, place):
+            ends.add(place + len(rest))
+    return ends

@@ -153,7 +153,10 @@ class CompletionsClient:
 
     def _hint(self, status: int) -> str:
         if status in (401, 403):
-            return "Put the server's key into the environment variable TTS_SIM_API_KEY."
+            return (
+                "Put its key into the environment variable TTS_SIM_API_KEY and name the server with --server; an "
+                "address that was read from a cache is sent no key."
+            )
         if status != 404:
             return "Change the settings that it names."
         names = []

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from generate.protocols import Request, SamplerStopped, Step
-from generate.samplers.alignment import token_ends
+from generate.samplers.completion import (
+    Completion,
+    Uncounted,
+    cut_solution,
+    ending,
+    listed_end,
+    read_completion,
+    share_out,
+    step_of,
+)
 from generate.samplers.completions_client import (
     CompletionsClient,
-    Malformed,
     Refused,
     ServerFailed,
     Stopped,
@@ -26,7 +33,6 @@ from tts_sim.draws import mix
 
 NEUTRAL = {"top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "frequency_penalty": 0.0}
 OPTIONAL = ("seed", "logprobs", "include_stop_str_in_output", "no_stop_trim")
-LONGEST_TAIL = 64  # characters after a stop string: more than the token that completed it can hold
 
 
 @dataclass(frozen=True)
@@ -44,18 +50,6 @@ class ServerSettings:
                 raise ValueError(f"{name} {getattr(self, name)}: expected a whole number from {least}.")
         if not 0 < self.timeout < math.inf:
             raise ValueError(f"timeout {self.timeout}: expected a number of seconds above 0.")
-
-
-class Completion(NamedTuple):
-    """What a server answered."""
-
-    text: str
-    finish: str
-    tokens: int
-    pieces: list[str] | None  # the tokens' texts
-    logprobs: list[float | None] | None
-    match: Any  # the stop string, or the number of the end token, where the server says what ended the text
-    says_match: bool
 
 
 class ServerSampler:
@@ -82,6 +76,7 @@ class ServerSampler:
         timeout: float = 600.0,
         retries: int = 5,
         backoff: float = 1.0,
+        api_key: str | None = None,
         say: Callable[[str], None] | None = None,
     ) -> None:
         if not delimiter:
@@ -95,7 +90,7 @@ class ServerSampler:
         self.place, self.model = parse_url(url), model
         self.delimiter, self.temperature, self.top_p, self.max_tokens = delimiter, temperature, top_p, max_tokens
         self.connections, self.timeout, self.retries, self.backoff = connections, timeout, retries, backoff
-        self._say = say or _to_stderr
+        self._api_key, self._say = api_key, say or _to_stderr
         self._lock, self._trying = threading.Lock(), threading.Lock()
         self._said: set[str] = set()
         self._refused: set[str] = set()
@@ -107,7 +102,7 @@ class ServerSampler:
         found: list[list[Step] | None] = [None] * len(requests)
         with CompletionsClient(
             self.place,
-            api_key=os.environ.get("TTS_SIM_API_KEY"),
+            api_key=self._api_key,
             timeout=self.timeout,
             retries=self.retries,
             backoff=self.backoff,
@@ -138,7 +133,7 @@ class ServerSampler:
         """Fills `found` from `start`. Raises the first failure, once what was under way has ended."""
         failure: ServerFailed | None = None
         with ThreadPoolExecutor(max(1, min(self.connections, len(requests) - start))) as pool:
-            places = {pool.submit(self._draw, client, requests[place]): place for place in range(start, len(requests))}
+            places = {pool.submit(self._work, client, requests[place]): place for place in range(start, len(requests))}
             try:
                 for future in as_completed(places):
                     try:
@@ -147,7 +142,6 @@ class ServerSampler:
                         pass
                     except ServerFailed as error:
                         failure = failure or error
-                        client.stop()  # the rest ends by itself
             except BaseException:
                 client.abort()
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -155,11 +149,19 @@ class ServerSampler:
         if failure is not None:
             raise failure
 
+    def _work(self, client: CompletionsClient, request: Request) -> list[Step]:
+        """The steps of one request; if it fails, the others are not begun."""
+        try:
+            return self._draw(client, request)
+        except ServerFailed:
+            client.stop()
+            raise
+
     def _draw(self, client: CompletionsClient, request: Request) -> list[Step]:
         """The steps of one request."""
         if not request.split:
             answer = self._ask(client, request)
-            return [_step(answer, answer.text, 0, answer.tokens, _ending(answer))]
+            return [step_of(answer, answer.text, 0, answer.tokens, ending(answer))]
         if not request.to_end:
             return [self._one_step(client, request, request.key, "", 0)]
         if self._lists_tokens is not False:
@@ -182,7 +184,7 @@ class ServerSampler:
                 text, reason = closing
                 if reason == "step" and request.prefix_tokens + tokens + answer.tokens >= self.max_tokens:
                     reason = "length"
-                return _step(answer, text, 0, answer.tokens, reason)
+                return step_of(answer, text, 0, answer.tokens, reason)
         answer = self._ask(client, request, key, written, tokens)
         if answer.pieces is None:
             raise ServerFailed(
@@ -198,67 +200,55 @@ class ServerSampler:
     def _closing(self, client: CompletionsClient, request: Request, answer: Completion) -> tuple[str, str] | None:
         """Text of a step and what closed it; None where the server leaves open whether it met the stop string."""
         delimiter, text = self.delimiter, answer.text
-        if answer.finish == "length":
-            return text, "length"
-        _, met, tail = text.partition(delimiter)
-        if met:
-            if len(tail) > LONGEST_TAIL or (delimiter in tail and tail.strip(delimiter)):
-                raise ServerFailed(
-                    f"server {self.place.url} goes on after the stop string {delimiter!r}: it does not heed 'stop', so "
-                    "single steps cannot be made. Check how it was started."
-                )
-            self._keeps_stop = True
-            return text, "step"
+        met = delimiter in text
         if answer.finish == "stop_sequence" or answer.match == delimiter:
-            return text + delimiter, "step"
-        if answer.finish in ("eos_token", "eos") or answer.says_match:
-            return text, "eos"
-        listed = "".join(answer.pieces or ())
-        if delimiter in listed:
-            return text + delimiter, "step"
-        if listed.startswith(text) and len(listed) > len(text):
-            return text, "eos"  # the end of sequence, which is not in the text
-        if self._keeps_stop is None:
-            self._try_stop(client, request)
+            return text if met else text + delimiter, "step"
+        if not met:
+            if answer.finish == "length":
+                return text, "length"
+            if answer.finish in ("eos_token", "eos") or answer.says_match:
+                return text, "eos"
+            if reason := listed_end(answer.pieces, text, delimiter):
+                return (text + delimiter, "step") if reason == "step" else (text, "eos")
+        self._try_stop(client, request)
+        if met:
+            return text, "length" if answer.finish == "length" else "step"
         return (text, "eos") if self._keeps_stop else None
 
     def _try_stop(self, client: CompletionsClient, request: Request) -> None:
-        """Finds out whether the server keeps a stop string: a greedy text is made again with its last letter as stop.
+        """Finds out, once, what the server does with a stop string: a greedy text is made again up to its first letter.
 
-        Raises ServerFailed if the greedy text is empty.
+        Raises ServerFailed if it is made whole again, or empty.
         """
         with self._trying:
             if self._keeps_stop is not None:
                 return
             plain = Request(request.prompt, request.prefix, 0, self.max_tokens - 16, greedy=True)
-            text = self._ask(client, plain).text.strip("\N{REPLACEMENT CHARACTER}")
-            if not text:
+            whole = self._ask(client, plain)
+            letter = whole.text.strip("\N{REPLACEMENT CHARACTER}")[:1]
+            if not letter:
                 raise ServerFailed(
                     f"server {self.place.url} does not say whether it met the stop string, and its greedy answer is "
                     "empty: the steps of its solutions cannot be told."
                 )
-            self._keeps_stop = text[-1] in self._ask(client, plain, stop=text[-1]).text
+            stopped = self._ask(client, plain, stop=letter)
+            if stopped.tokens >= whole.tokens > 1:
+                raise ServerFailed(
+                    f"server {self.place.url} goes on after a stop string: it does not heed 'stop', so single steps "
+                    "cannot be made. Check how it was started."
+                )
+            self._keeps_stop = letter in stopped.text
 
     def _cut(self, answer: Completion) -> list[Step]:
-        """A solution in steps, each up to the whole token that completes the delimiter."""
-        assert answer.pieces is not None
-        final = _ending(answer)
-        ends = token_ends(answer.pieces, answer.text)
-        if ends is None:
+        """The steps of a solution whose tokens are listed."""
+        steps = cut_solution(answer, self.delimiter)
+        if steps is None:
             self._once(
                 f"server {self.place.url}: the tokens of some solutions do not make up their text; the tokens of their "
                 "steps are shared out by length, and have no log-probabilities."
             )
-            return _shared_out(answer, self.delimiter, final)
-        steps: list[Step] = []
-        start = first = 0
-        for token, end in enumerate(ends):
-            if self.delimiter in answer.text[start:end] and token + 1 < len(ends):
-                steps.append(_step(answer, answer.text[start:end], first, token + 1, "step"))
-                start, first = end, token + 1
-        unlisted = max(0, answer.tokens - len(ends))  # an end of sequence that is counted and not listed
-        last = _step(answer, answer.text[start:], first, len(ends), final)
-        return [*steps, last._replace(tokens=last.tokens + unlisted)]
+            return share_out(answer, self.delimiter)
+        return steps
 
     def _ask(
         self,
@@ -286,10 +276,12 @@ class ServerSampler:
         while True:
             sent = {name: value for name, value in body.items() if not self._left_out(name, value)}
             try:
-                answer = client.complete(sent, self._read)
+                answer = client.complete(sent, read_completion)
                 break
             except Refused as refusal:
                 self._leave_out(sent, refusal)
+            except Uncounted as fault:
+                raise ServerFailed(f"server {self.place.url} {fault}.") from None
         if answer.tokens and self._lists_tokens is None:
             self._lists_tokens = answer.pieces is not None
         if answer.tokens and answer.logprobs is None:
@@ -308,33 +300,6 @@ class ServerSampler:
             fresh, self._refused = sorted(named - self._refused), self._refused | named
         if fresh:
             self._once(f"server {self.place.url} does not take {', '.join(fresh)}: left out.")
-
-    def _read(self, answer: Any) -> Completion:
-        """The parts of an answer that matter. Raises Malformed, or ServerFailed if there is no count of tokens."""
-        try:
-            choice = answer["choices"][0]
-            text, finish = choice["text"], choice["finish_reason"]
-            listed = choice.get("logprobs") or {}
-            pieces, logprobs = listed.get("tokens"), listed.get("token_logprobs")
-            tokens = (answer.get("usage") or {}).get("completion_tokens")
-        except (KeyError, IndexError, TypeError, AttributeError):
-            raise Malformed("was answered with JSON that holds no completion") from None
-        if not isinstance(text, str) or finish not in ("stop", "length", "stop_sequence", "eos_token", "eos"):
-            raise Malformed(f"was answered with an unfinished completion (finish_reason {finish!r})")
-        pieces = pieces if isinstance(pieces, list) and all(isinstance(piece, str) for piece in pieces) else None
-        logprobs = logprobs if isinstance(logprobs, list) and logprobs else None
-        if pieces is not None and not pieces and text:
-            pieces = None
-        if tokens is None and pieces is not None:
-            tokens = len(pieces)
-        if not isinstance(tokens, int):
-            raise ServerFailed(f"server {self.place.url} does not count tokens (usage.completion_tokens is missing).")
-        if text and tokens < 1:
-            raise Malformed("was answered with a completion of no tokens")
-        match = choice.get("stop_reason", choice.get("matched_stop"))
-        return Completion(
-            text, finish, tokens, pieces, logprobs, match, "stop_reason" in choice or "matched_stop" in choice
-        )
 
     def _doubt_chance(self, requests: Sequence[Request], found: Sequence[list[Step]]) -> None:
         """Says so if draws that should be independent are all the same: a server that does not sample, or one seed."""
@@ -360,33 +325,6 @@ class ServerSampler:
 def _can_go(name: str, value: Any) -> bool:
     """Whether a request means the same without the parameter, where a server does not know it."""
     return name in OPTIONAL or value == NEUTRAL.get(name)
-
-
-def _step(answer: Completion, text: str, first: int, stop: int, reason: str) -> Step:
-    """The step of the tokens first : stop."""
-    logprobs = (answer.logprobs or [])[first:stop]
-    known = [value for value in logprobs if isinstance(value, int | float) and math.isfinite(value)]
-    if not known or len(known) < stop - first:
-        return Step(text, stop - first, None, None, reason)
-    return Step(text, stop - first, math.fsum(known), min(known), reason)
-
-
-def _ending(answer: Completion) -> str:
-    """What ended a solution that was not to stop at a delimiter."""
-    return "length" if answer.finish == "length" else "eos"
-
-
-def _shared_out(answer: Completion, delimiter: str, final: str) -> list[Step]:
-    """Steps cut at each delimiter; their tokens are in proportion to their letters, and sum to the server's count."""
-    texts = re.findall(f"(?s).*?{re.escape(delimiter)}|.+", answer.text) or [""]
-    steps: list[Step] = []
-    letters = tokens = 0
-    for number, text in enumerate(texts, start=1):
-        letters += len(text)
-        upto = answer.tokens if number == len(texts) else round(answer.tokens * letters / len(answer.text))
-        steps.append(Step(text, upto - tokens, None, None, final if number == len(texts) else "step"))
-        tokens = upto
-    return steps
 
 
 def _to_stderr(message: str) -> None:

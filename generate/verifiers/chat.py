@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,10 +20,3 @@ def require_template(tokenizer: Any, verifier_id: str) -> None:
             f"verifier '{verifier_id}': its tokenizer has no chat template, which the format needs. "
             "Give another --format."
         )
-
-
-def control_tokens(tokenizer: Any) -> re.Pattern[str]:
-    """What a text must not hold, as it would be read as the template's own: the tokenizer's special tokens."""
-    added = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
-    specials = sorted(added | set(tokenizer.all_special_tokens), key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, specials)) or r"(?!)")

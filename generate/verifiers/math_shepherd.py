@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from generate.verifiers.requirements import require_absent
 from generate.verifiers.step_verifier import Reading, shared_start
 
 TAG = "ки"
-TAG_IN_TEXT = re.compile(rf"(?:^|\s){TAG}")
+TAG_IN_TEXT = rf"(?:^|\s){TAG}"
 
 
 class MathShepherdVerifier(SignVerifier):
@@ -49,7 +48,7 @@ class MathShepherdVerifier(SignVerifier):
 
     def _token_after_a_word(self, text: str) -> int:
         word, both = (self.tokenizer(one, add_special_tokens=False)["input_ids"] for one in ("a", f"a{text}"))
-        if len(both) != len(word) + 1 or both[:-1] != word:
+        if both[:-1] != word or self.tokenizer.decode(both[-1:]).strip() != text.strip():
             raise ValueError(
                 f"verifier '{self.verifier_id}': its tokenizer has no single token for {text!r}, so the format "
                 "math-shepherd does not fit. Give another --format."

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from generate.protocols import Solution, UnreadableSolution
-from generate.verifiers.chat import chat_ids, control_tokens
+from generate.verifiers.chat import chat_ids
 from generate.verifiers.odds import label_odds, probabilities, rounded
-from generate.verifiers.requirements import max_tokens, require_absent, require_length, require_two_labels
+from generate.verifiers.requirements import max_tokens, require_length, require_two_labels
 from generate.verifiers.step_verifier import padded_right
 
 
@@ -40,7 +40,6 @@ class OutcomeVerifier:
         self.batch_tokens = batch_tokens or (4096 if self.device.type == "cpu" else 65_536)
         require_two_labels(model, verifier_id)
         self.is_chat = bool(getattr(tokenizer, "chat_template", None))
-        self.control = control_tokens(tokenizer)
         self.max_tokens = max_tokens(model, None if hasattr(model.config, "rope_parameters") else tokenizer)
         self.is_probability = model.config.num_labels == 2 or (
             getattr(model.config, "problem_type", None) == "multi_label_classification"
@@ -65,8 +64,6 @@ class OutcomeVerifier:
         for place, solution in enumerate(solutions):
             if solution.stop == "step":
                 continue
-            if self.is_chat:
-                require_absent(self.control, place, solution)
             ids[place] = self.read(solution)
             require_length(place, len(ids[place]), self.max_tokens)
             if not ids[place]:

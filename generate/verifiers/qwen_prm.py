@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
 from generate.protocols import Solution
-from generate.verifiers.chat import chat_ids, control_tokens, require_template
+from generate.verifiers.chat import chat_ids, require_template
 from generate.verifiers.odds import label_odds
 from generate.verifiers.requirements import require_absent
 from generate.verifiers.step_verifier import Reading, StepVerifier, shared_start
@@ -26,7 +25,7 @@ class QwenPrmVerifier(StepVerifier):
         user: question
         assistant: step 1<extra_0>step 2<extra_0>last step<extra_0>
     the bare question; the steps without the white space around them. Output: softmax over the two classes, the
-    second of which is good. A text that holds <extra_0> or a control token of the template is refused.
+    second of which is good. A question or step that holds <extra_0> is refused.
     Source: the model cards of Qwen/Qwen2.5-Math-PRM-7B and -72B; Zhang et al. 2025 (arXiv:2501.07301).
     """
 
@@ -40,7 +39,6 @@ class QwenPrmVerifier(StepVerifier):
                 "fit. Give another --format."
             )
         self.step_id = int(step_ids[0])
-        self.refused = re.compile(f"{STEP_TOKEN}|{control_tokens(tokenizer).pattern}")
 
     def read(self, solutions: Sequence[Solution]) -> list[Reading]:
         """The tokens and places of each solution. Raises UnreadableSolution."""
@@ -48,7 +46,7 @@ class QwenPrmVerifier(StepVerifier):
         readings = []
         for place, solution in enumerate(solutions):
             question = solution.bare_question
-            require_absent(self.refused, place, solution)
+            require_absent(STEP_TOKEN, place, solution)
             asked = [("system", SYSTEM), ("user", question)]
             answer = "".join(step.strip() + STEP_TOKEN for step in solution.steps)
             ids = chat_ids(self.tokenizer, [*asked, ("assistant", answer)])

@@ -72,6 +72,8 @@ def detect_format(path: str, *, revision: str | None = None) -> str:
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"model '{path}' has no config: {reason} Give a directory or a Hugging Face id.") from error
+    if not config:
+        raise ValueError(f"model '{path}' has no config.json. Give a directory or a Hugging Face id.")
     if marked := config.get("verifier_format"):
         if marked not in FORMATS:
             raise ValueError(

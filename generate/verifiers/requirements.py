@@ -33,14 +33,14 @@ def require_length(place: int, length: int, limit: int | None) -> None:
         )
 
 
-def require_absent(pattern: re.Pattern[str], place: int, solution: Solution) -> None:
+def require_absent(pattern: str, place: int, solution: Solution) -> None:
     """Raises UnreadableSolution if the question or a step holds what a format itself puts between steps."""
     for step, text in enumerate((solution.bare_question, *solution.steps), start=-1):
-        if found := pattern.search(text):
+        if found := re.search(pattern, text):
             what = "its question" if step < 0 else f"its step {step + 1}"
             raise UnreadableSolution(
                 place,
-                f"{what} holds {found[0].strip()!r}, which the verifier's format puts between steps, so that the "
-                "number of steps would not be clear",
+                f"{what} holds {found[0].strip()!r}, which the verifier's format puts between steps: how many there "
+                "are would not be clear",
                 step=max(step, 0),
             )

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from generate.protocols import Solution
-from generate.verifiers.chat import chat_ids, control_tokens, require_template
+from generate.verifiers.chat import chat_ids, require_template
 from generate.verifiers.language_model import SignVerifier
-from generate.verifiers.requirements import require_absent
 from generate.verifiers.step_verifier import Reading, shared_start
 
 
@@ -20,7 +19,7 @@ class RlhflowVerifier(SignVerifier):
     the bare question, a space and the first step in the first turn, the steps without the white space around them.
     Output: softmax of the logits of + and − at the token *before* the assistant's +, which predicts it; every earlier
     turn says +, so all steps are scored in one pass. The places are where the same conversation with − differs, so
-    signs in the text do no harm; control tokens of the template in a text are refused.
+    signs in the text do no harm.
     Source: RLHFlow/RLHF-Reward-Modeling, math-rm/prm_evaluate.py (a pass for each step, logits at -3), and
     Llama3.1-8B-PRM-Deepseek-Data.
     """
@@ -28,7 +27,6 @@ class RlhflowVerifier(SignVerifier):
     def __init__(self, model: Any, tokenizer: Any, *, verifier_id: str, **more: Any) -> None:
         super().__init__(model, tokenizer, verifier_id=verifier_id, **more)
         require_template(tokenizer, verifier_id)
-        self.control = control_tokens(tokenizer)
         ids, other = (self._conversation("a", ("a",), sign) for sign in "+-")
         differs = [place for place, (left, right) in enumerate(zip(ids, other, strict=False)) if left != right]
         if len(ids) != len(other) or len(differs) != 1:
@@ -39,12 +37,11 @@ class RlhflowVerifier(SignVerifier):
         self.plus, self.minus = ids[differs[0]], other[differs[0]]
 
     def read(self, solutions: Sequence[Solution]) -> list[Reading]:
-        """The tokens and places of each solution. Raises UnreadableSolution."""
+        """The tokens and places of each solution."""
         starts: dict[str, list[int]] = {}
         readings = []
-        for place, solution in enumerate(solutions):
+        for solution in solutions:
             question = solution.bare_question
-            require_absent(self.control, place, solution)
             ids, other = (self._conversation(question, solution.steps, sign) for sign in "+-")
             if question not in starts:
                 starts[question] = chat_ids(self.tokenizer, [("user", question)])

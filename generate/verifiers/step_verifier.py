@@ -93,10 +93,12 @@ class StepVerifier(ABC):
             )
         require_length(place, len(reading.ids), self.max_tokens)
         known = len(solution.steps) - (solution.fresh or len(solution.steps))
+        wanted = reading.places[known:]
+        if wanted[0] < 0:
+            raise UnreadableSolution(place, "its prompt and first step are empty", step=0)
         cut = (reading.places[known - 1] + 1 if known else reading.shared) if self.is_causal else 0
-        return Part(
-            tuple(reading.ids[:cut]), tuple(reading.ids[cut:]), tuple(place - cut for place in reading.places[known:])
-        )
+        cut = min(cut, wanted[0])  # the place of an empty step is the token before it
+        return Part(tuple(reading.ids[:cut]), tuple(reading.ids[cut:]), tuple(where - cut for where in wanted))
 
     def _batches(self, parts: Sequence[Part]) -> Iterator[list[int]]:
         order = sorted(

@@ -64,14 +64,16 @@ class TrlVerifier(TokenClassifierVerifier):
     """P(good) at the separator that follows each step.
 
     Input: the tokenizer's beginning-of-sequence token if it has one, the bare question, then each step without the
-    white space around it and the tokens of `separator`, all tokenised apart.
+    white space around it and the tokens of the separator, all tokenised apart. The separator is
+    `step_separator` of the model's config, or else a line break, PRMTrainer's default (it leaves no mark there).
         <bos> question | step 1 | ⏎ | step 2 | ⏎
     Output: as TokenClassifierVerifier.
-    Source: TRL, PRMTrainer.tokenize_row, whose default separator is a line break.
+    Source: TRL, PRMTrainer.tokenize_row.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, *, verifier_id: str, separator: str = "\n", **more: Any) -> None:
+    def __init__(self, model: Any, tokenizer: Any, *, verifier_id: str, **more: Any) -> None:
         super().__init__(model, tokenizer, verifier_id=verifier_id, **more)
+        separator = getattr(model.config, "step_separator", "\n")
         self.separator = list(tokenizer(separator, add_special_tokens=False)["input_ids"])
         if not self.separator:
             raise ValueError(f"step separator {separator!r}: the tokenizer of '{verifier_id}' makes no token of it.")

@@ -72,7 +72,7 @@ def compare(
     strategies, budgets = parsed(specs or [], strategy or []), parse_budgets(budget)
     if len(strategies) < 2:
         raise ValueError(f"compare {strategies[0]}: expected at least two different strategies.")
-    with open_for_reading(cache) as opened:
+    with open_for_reading(cache, views=False) as opened:
         judges = [] if verifier is None else [verifier]
         asked = Asked(strategies, budgets, run, judges, trials, seed, method, on_exhausted)
         groups = None if clusters is None else _clusters(opened, clusters)

@@ -41,7 +41,7 @@ def demand(
     if throughput is not None and not 0 < throughput < float("inf"):
         raise ValueError(f"--throughput {throughput}: expected tokens a second, above 0.")
     with open_for_reading(cache) as opened:
-        announce_compilation(strategies)
+        announce_compilation()
         import polars as pl
 
         from tts_sim.demand import demand as list_missing

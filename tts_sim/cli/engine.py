@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,16 +16,14 @@ if TYPE_CHECKING:
     from tts_sim.outcomes import Outcomes
     from tts_sim.spec import Strategy
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy starts its threads when it is loaded; no replay needs them
 
-def announce_compilation(strategies: Sequence[Strategy]) -> None:
-    """Say so on stderr if the kernels that these strategies run on are not compiled yet."""
-    from tts_sim.cli.start_up import prepare_kernels
-    from tts_sim.kernels._jit import is_compiled
 
-    prepare_kernels()
-    modules = {module for strategy in strategies for module in strategy.search.kernels}
-    if not is_compiled("laying", *modules):
-        print("compiling kernels, once for this machine …", file=sys.stderr)
+def announce_compilation() -> None:
+    """From here on, say so on stderr when a kernel that is needed is not compiled yet."""
+    from tts_sim.kernels._jit import before_compiling
+
+    before_compiling(lambda: print("compiling kernels, once for this machine …", file=sys.stderr))
 
 
 def parsed(specs: Sequence[str], strategies: Sequence[str]) -> list[Strategy]:
@@ -67,7 +67,7 @@ def forests_of(
 
 @dataclass(frozen=True)
 class Asked:
-    """What the options of a replaying command ask for."""
+    """What the options of a replaying command ask for; no budgets: those that the cache supports."""
 
     strategies: Sequence[Strategy]
     budgets: Sequence[int]
@@ -98,7 +98,7 @@ def outcomes_of(cache: Cache, asked: Asked) -> Outcomes:
     """
     from tts_sim.costs import model_sizes
 
-    return replayed(loaded(cache, asked), asked, model_sizes(cache))
+    return charged(replayed(loaded(cache, asked), asked), asked, model_sizes(cache))
 
 
 def loaded(cache: Cache, asked: Asked) -> list[Part]:
@@ -113,7 +113,7 @@ def loaded(cache: Cache, asked: Asked) -> list[Part]:
     checked_choice("--on-exhausted", asked.on_exhausted, ON_EXHAUSTED)
     checked_choice("--prefill", asked.prefill, PREFILL)
     _ledger(asked)
-    announce_compilation(asked.strategies)
+    announce_compilation()
     found = forests_of(cache, asked.strategies, asked.run)
     for forest, _ in found:
         if not forest.num_questions:
@@ -125,23 +125,28 @@ def loaded(cache: Cache, asked: Asked) -> list[Part]:
     ]
 
 
-def replayed(parts: Sequence[Part], asked: Asked, sizes: Sizes) -> Outcomes:
-    """Outcomes of these parts, as `outcomes_of`; strategies are those of the parts."""
-    from tts_sim.costs import priced
+def replayed(parts: Sequence[Part], asked: Asked) -> Outcomes:
+    """Outcomes of these parts, without prices; strategies are those of the parts."""
     from tts_sim.outcomes import combine
     from tts_sim.replay import replay
     from tts_sim.verifiers import rounds
 
-    outcomes = [
+    return combine([
         replay(
             part.forest, group, budgets, verifier=judge, trials=asked.trials, seed=asked.seed,
             method=asked.method, on_exhausted=asked.on_exhausted,  # type: ignore[arg-type]
         )
         for part in parts
         for judge, members in rounds(part.strategies, part.judges)
-        for budgets, group in fitting(members, asked.budgets)
-    ]  # fmt: skip
-    return priced(combine(outcomes), sizes, _ledger(asked))
+        for budgets, group in (fitting(members, asked.budgets) if asked.budgets else supported(part.forest, members))
+    ])  # fmt: skip
+
+
+def charged(outcomes: Outcomes, asked: Asked, sizes: Sizes) -> Outcomes:
+    """The same with their prices."""
+    from tts_sim.costs import priced
+
+    return priced(outcomes, sizes, _ledger(asked))
 
 
 def _ledger(asked: Asked) -> Ledger:
@@ -179,4 +184,29 @@ def fitting(strategies: Sequence[Strategy], budgets: Sequence[int]) -> list[tupl
             listed = ", ".join(map(str, refused))
             note(f"{strategy}: left out at {listed} ({next(iter(refused.values())).partition(': ')[2].rstrip('.')}).")
         groups.setdefault(tuple(budget for budget in budgets if budget not in refused), []).append(strategy)
+    return list(groups.items())
+
+
+def supported(forest: Forest, strategies: Sequence[Strategy]) -> list[tuple[tuple[int, ...], list[Strategy]]]:
+    """The strategies by the budgets that the cache holds for them: those that a tree search was recorded for, and for
+    the rest the powers of two up to the smallest pool.
+    """
+    from tts_sim.budgets import powers_of_two
+
+    demand = forest.recorded.get("demand")
+    noted = demand.get("budgets") if isinstance(demand, dict) else None
+    most = int(forest.root_pools().min())
+    groups: dict[tuple[int, ...], list[Strategy]] = {}
+    for strategy in strategies:
+        budgets = powers_of_two(1, most)
+        if strategy.search.grows_trees and isinstance(noted, list):
+            budgets = sorted(noted)
+        spendable = []
+        for budget in budgets:
+            with suppress(ValueError):
+                strategy.search.check_budget(budget)
+                spendable.append(budget)
+        if not spendable:
+            raise ValueError(f"{strategy}: none of the budgets {', '.join(map(str, budgets))} suits it; give --budget.")
+        groups.setdefault(tuple(spendable), []).append(strategy)
     return list(groups.items())

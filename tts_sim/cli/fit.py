@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tts_sim.cli.options import as_cell, note, print_table
+from tts_sim.cli.options import as_cell, is_terminal, note, print_table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -43,10 +43,11 @@ def print_table_or_records(table: pl.DataFrame) -> None:
 
 
 def _fits(widths: Sequence[int]) -> bool:
+    if not is_terminal():
+        return True
     from rich.console import Console
 
-    console = Console()
-    return not console.is_terminal or 1 + sum(3 + width for width in widths) <= console.width
+    return 1 + sum(3 + width for width in widths) <= Console().width
 
 
 def _width(column: pl.Series, heads: Sequence[str]) -> int:

@@ -8,13 +8,20 @@ import sys
 import typer
 
 from generate.cli import app as generate
+from tts_sim.cli.allocate import allocate
 from tts_sim.cli.check import check
+from tts_sim.cli.claims import claims
 from tts_sim.cli.compare import compare
 from tts_sim.cli.demand import demand
 from tts_sim.cli.demo import demo
+from tts_sim.cli.exchange import exchange
+from tts_sim.cli.export import app as export
+from tts_sim.cli.extrapolate import extrapolate
 from tts_sim.cli.import_ import import_
 from tts_sim.cli.info import info
+from tts_sim.cli.policy import app as policy
 from tts_sim.cli.replay import replay
+from tts_sim.cli.report import report
 from tts_sim.cli.sql import sql
 from tts_sim.cli.verifiers import verifiers
 
@@ -31,10 +38,17 @@ app.command()(info)
 app.command()(check)
 app.command()(sql)
 app.command("import")(import_)
+app.add_typer(export, name="export")
 app.command()(replay)
 app.command()(compare)
 app.command()(demand)
+app.command()(claims)
+app.command()(exchange)
+app.command()(allocate)
+app.command()(extrapolate)
 app.command()(verifiers)
+app.add_typer(policy, name="policy")
+app.command()(report)
 app.add_typer(generate, name="generate")
 
 

@@ -80,7 +80,7 @@ def replay(
     as_csv: AsCsv = False,
 ) -> None:
     """Replay strategies on cached generations: accuracy by budget, with standard errors and costs."""
-    from tts_sim.cli.engine import Asked, loaded, parsed, replayed
+    from tts_sim.cli.engine import Asked, charged, loaded, parsed, replayed
     from tts_sim.cli.options import open_for_reading, parse_budgets, parse_limits, print_rows
 
     strategies = parsed(specs or [], strategy or [])
@@ -104,7 +104,7 @@ def replay(
     asked = Asked(
         strategies, budgets, run, verifier or [], trials, seed, method, on_exhausted, prefill, rescore, prompt_tokens
     )
-    with open_for_reading(cache) as opened:
+    with open_for_reading(cache, views=False) as opened:
         from tts_sim.costs import model_sizes
 
         if limits:
@@ -114,7 +114,10 @@ def replay(
             num_questions = int(rows["num_questions"].max() or 0)  # type: ignore[arg-type]
         else:
             parts = loaded(opened, asked)
-            outcomes = replayed(parts, asked, model_sizes(opened))
+            outcomes = replayed(parts, asked)
+            if not save:
+                parts = []  # a large forest makes room for what follows
+            outcomes = charged(outcomes, asked, model_sizes(opened))
             rows = outcomes.frame if per_question else outcomes.curve(by=by)  # type: ignore[arg-type]
             if bands:
                 from tts_sim.bands import with_bands
@@ -192,11 +195,11 @@ def _held(part: Part, asked: Asked, budgets: Sequence[int], sizes: Sizes) -> Out
     """Outcomes at these budgets, without the largest ones if a question holds too little for them."""
     from dataclasses import replace as changed
 
-    from tts_sim.cli.engine import replayed
+    from tts_sim.cli.engine import charged, replayed
     from tts_sim.errors import CacheExhausted
 
     try:
-        return replayed([part], changed(asked, budgets=budgets), sizes)
+        return charged(replayed([part], changed(asked, budgets=budgets)), asked, sizes)
     except CacheExhausted:
         if len(budgets) == 1:
             raise

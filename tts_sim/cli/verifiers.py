@@ -56,7 +56,7 @@ def verifiers(
     if by not in (None, "level", "difficulty"):
         raise ValueError(f"--by {by}: expected level or difficulty.")
     with open_for_reading(cache) as opened:
-        announce_compilation([])
+        announce_compilation()
         from tts_sim.load import load_forest
         from tts_sim.verifier_quality import calibration as bins
         from tts_sim.verifier_quality import verifier_quality

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from tts_sim.arrays import Float64s, Int, Int64s, Key
-from tts_sim.kernels._jit import kernel
+from tts_sim.kernels._jit import kernel_called
 from tts_sim.kernels.chains import Ballots
 from tts_sim.kernels.draws import TIE, child_key, mix
 
 
-@kernel
+@kernel_called
 def cast_in_order(
     cast: Ballots, order: Int64s, draws: Int64s, reuse: bool, key: Key, stop: Int64s, box: Ballots
 ) -> None:
@@ -47,7 +47,7 @@ def cast_in_order(
         stop[i + 1] = filled
 
 
-@kernel
+@kernel_called
 def sum_votes(box: Ballots, stop: Int64s, size: Int, blocks: Int, sums: Float64s) -> tuple[float, float]:
     """Sum, and sum of squares, over blocks of the share of correct ones among the answers with the most weight.
 
@@ -75,7 +75,7 @@ def sum_votes(box: Ballots, stop: Int64s, size: Int, blocks: Int, sums: Float64s
     return total, squares
 
 
-@kernel
+@kernel_called
 def sum_best(box: Ballots, stop: Int64s, size: Int, blocks: Int) -> tuple[float, float]:
     """The same of the share of correct ones among the attempts with the highest score."""
     weight, sharing, correct = box.weight, box.tied, box.right
@@ -93,7 +93,7 @@ def sum_best(box: Ballots, stop: Int64s, size: Int, blocks: Int) -> tuple[float,
     return total, squares
 
 
-@kernel
+@kernel_called
 def sum_any(box: Ballots, stop: Int64s, size: Int, blocks: Int) -> tuple[float, float]:
     """The same of whether any attempt is correct."""
     correct = box.right

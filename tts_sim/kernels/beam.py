@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tts_sim.arrays import GREEDY, NO_ANSWER, Float32s, Float64s, Int, Int32s, Int64s, Key, Tally, Trees, UInt64s
-from tts_sim.kernels._jit import kernel, kernel_called, kernel_inlined
+from tts_sim.kernels._jit import kernel_inlined, kernel_lean
 from tts_sim.kernels.children import (
     Draws,
     Substitutes,
@@ -313,7 +313,7 @@ def beam_trial(
     return End(np.int64(SUPPORTED), finished, generations + going, tokens, critical, calls, prefix)
 
 
-@kernel
+@kernel_lean
 def beam(
     start: Int, stop: Int, room: Room, trees: Trees, score: Float32s, look: Rollouts, scores: Float32s, kinds: Int64s,
     columns: Int64s, budgets: Int64s, widths: Int64s, settings: Settings, tally: Tally,
@@ -323,52 +323,43 @@ def beam(
     Candidates rank by `score`; NaN is refused where it is needed. `scores` and `columns` are for the selections.
     """
     for q in range(start, stop):
-        beam_question(trees, score, look, scores, kinds, columns, q, budgets, widths, settings, room, tally)
-
-
-@kernel_called
-def beam_question(
-    trees: Trees, score: Float32s, look: Rollouts, scores: Float32s, kinds: Int64s, columns: Int64s, q: Int,
-    budgets: Int64s, widths: Int64s, settings: Settings, room: Room, tally: Tally,
-) -> None:  # fmt: skip
-    """Replay question q at every budget."""
-    question_key = mix(settings.seed, trees.question_key[q])
-    size = pool_size(trees, trees.question_start[q], settings.root_pool)
-    within, ready, drawn, together = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
-    open_question(trees, q, room.instead)
-    for b in range(len(budgets)):  # those below the pool share their draws; all of a pool comes in order
-        within += np.int64(budgets[b] <= size or reuses(room.instead))
-        together += np.int64(budgets[b] < size or reuses(room.instead))
-    for b in range(within, len(budgets)):
-        tally.exhausted[q, b] += settings.trials
-    for t in range(settings.trials):
-        key = mix(question_key, np.uint64(t))
-        for b in range(within):
-            if b == 0 or b == together:
-                stop = np.int64(within if b == together else together)
-                ready, drawn = open_trial(
-                    trees, score, look, settings, q, key, budgets, np.int64(b), stop, np.int64(b == together), room,
-                    tally,
-                )  # fmt: skip
-            if b < ready:
-                end = beam_trial(trees, score, look, settings, q, key, budgets[b], widths[b], b, room, tally)
-            else:
-                end = stopped(np.int64(EXHAUSTED if drawn < 0 else MISSING))
-            borrowed = count_borrowed(room.instead)
-            if end.status == MISSING:
-                tally.missing[q, b] += 1
-            elif end.status == EXHAUSTED:
-                tally.exhausted[q, b] += 1
-            elif end.status == UNSCORED:
-                tally.status[q] = 1
-                return
-            else:
-                for s in range(len(kinds)):
-                    value = worth(trees, scores, kinds[s], columns[s], q, room.finished, end.finished, room.sums)
-                    if value != value:
-                        tally.status[q] = 1
-                        return
-                    note(tally, q, b, s, value)
-                tally.borrowed[q, b] += borrowed
-                generations = end.generations * settings.per_candidate
-                spend(tally, q, b, generations, end.tokens, end.critical, end.calls, end.prefix)
+        question_key = mix(settings.seed, trees.question_key[q])
+        size = pool_size(trees, trees.question_start[q], settings.root_pool)
+        within, ready, drawn, together = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+        open_question(trees, q, room.instead)
+        for b in range(len(budgets)):  # those below the pool share their draws; all of a pool comes in order
+            within += np.int64(budgets[b] <= size or reuses(room.instead))
+            together += np.int64(budgets[b] < size or reuses(room.instead))
+        for b in range(within, len(budgets)):
+            tally.exhausted[q, b] += settings.trials
+        for t in range(settings.trials):
+            key = mix(question_key, np.uint64(t))
+            for b in range(within):
+                if b == 0 or b == together:
+                    shared = np.int64(within if b == together else together)
+                    ready, drawn = open_trial(
+                        trees, score, look, settings, q, key, budgets, np.int64(b), shared, np.int64(b == together),
+                        room, tally,
+                    )  # fmt: skip
+                if b < ready:
+                    end = beam_trial(trees, score, look, settings, q, key, budgets[b], widths[b], b, room, tally)
+                else:
+                    end = stopped(np.int64(EXHAUSTED if drawn < 0 else MISSING))
+                borrowed = count_borrowed(room.instead)
+                if end.status == MISSING:
+                    tally.missing[q, b] += 1
+                elif end.status == EXHAUSTED:
+                    tally.exhausted[q, b] += 1
+                elif end.status == UNSCORED:
+                    tally.status[q] = 1
+                    return
+                else:
+                    for s in range(len(kinds)):
+                        value = worth(trees, scores, kinds[s], columns[s], q, room.finished, end.finished, room.sums)
+                        if value != value:
+                            tally.status[q] = 1
+                            return
+                        note(tally, q, b, s, value)
+                    tally.borrowed[q, b] += borrowed
+                    generations = end.generations * settings.per_candidate
+                    spend(tally, q, b, generations, end.tokens, end.critical, end.calls, end.prefix)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from tts_sim.arrays import Float32s, Float64s, Int, Int64s, Solutions, Trees
-from tts_sim.kernels._jit import kernel
+from tts_sim.kernels._jit import kernel, kernel_part
 from tts_sim.kernels.sample import pool_of, votes_of, weights_of
 
 
-@kernel
+@kernel_part
 def write_chances(num: Int, n: Int, one: Float64s, two: Float64s) -> None:
     """Write one[i], the chance that n of `num` are all among the first i, and two[i], that the next n are as well.
 
@@ -49,7 +49,7 @@ def expected_best(key: Float64s, right: Float64s, order: Int64s, one: Float64s, 
     return value, product
 
 
-@kernel
+@kernel_part
 def best_question(
     trees: Trees, scores: Float32s, kinds: Int64s, columns: Int64s, q: Int, budgets: Int64s, found: Solutions,
     value: Float64s, within: Float64s, critical: Float64s,

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tts_sim.arrays import Bools, Float64s, Int, Int64s
-from tts_sim.kernels._jit import kernel, kernel_called
+from tts_sim.kernels._jit import kernel_called, kernel_part
 from tts_sim.kernels.select import BEST, MAJORITY, ORACLE
 from tts_sim.kernels.votes import (
     LANES,
@@ -44,7 +44,7 @@ class Layout(NamedTuple):
     row: Int64s  # (B, D) of each draw: its place as a block of one draw; where a chain begins
 
 
-@kernel
+@kernel_part
 def lay_out(budgets: Int64s, num_draws: Int) -> Layout:
     """Chains of budgets, none above `num_draws`, and the places of their blocks."""
     num = len(budgets)
@@ -66,7 +66,7 @@ def lay_out(budgets: Int64s, num_draws: Int) -> Layout:
     return layout
 
 
-@kernel
+@kernel_part
 def _place_parts(parts: Int, num_whole: Int, whole: Int64s, place: Int64s) -> None:
     for j in range(num_whole):
         for k in range(parts):
@@ -75,7 +75,7 @@ def _place_parts(parts: Int, num_whole: Int, whole: Int64s, place: Int64s) -> No
         place[j] = j
 
 
-@kernel
+@kernel_part
 def new_desk(layout: Layout, num_answers: Int) -> Desk:
     """Scratch that is large enough for every budget of the layout."""
     num_draws = layout.place.shape[1]
@@ -104,7 +104,7 @@ def spread(desk: Desk, row: Int64s, answer: Int64s, weight: Float64s) -> None:
             desk.weight[to] = weight[solution]
 
 
-@kernel
+@kernel_part
 def adds_exactly(weight: Float64s, most: Int) -> bool:
     """Whether sums of up to `most` of these weights (none negative) are exact in float64, in any order."""
     highest = 0.0

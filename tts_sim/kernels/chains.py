@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tts_sim.arrays import Float32s, Float64s, Int, Int32s, Int64s, Trees
-from tts_sim.kernels._jit import kernel
+from tts_sim.kernels._jit import kernel_lean, kernel_part
 from tts_sim.kernels.select import BEST, MAJORITY, ORACLE
 
 HIERARCHICAL, POOLED, LAST = 0, 1, 2
@@ -51,7 +51,7 @@ class Ballots(NamedTuple):
     right: Int64s  # (K,) correct ones of them
 
 
-@kernel
+@kernel_lean
 def lay_chains(trees: Trees, pool: Int, chains: Chains) -> None:
     """Fill in `attempt` and `rows`: from each cached root child on, draw 0 at every later attempt."""
     prompts, child_start, child_stop, draws = trees.question_start, trees.child_start, trees.child_stop, trees.draw
@@ -70,7 +70,7 @@ def lay_chains(trees: Trees, pool: Int, chains: Chains) -> None:
     attempt[-1] = filled
 
 
-@kernel
+@kernel_part
 def eligible_chains(trees: Trees, chains: Chains, q: Int, sequential: Int, pool: Int, context: Int) -> Eligible:
     """The chains of question q with at least `sequential` attempts, each of which saw the `context` before it."""
     node_tokens, node_draw = trees.tokens, trees.draw
@@ -95,7 +95,7 @@ def eligible_chains(trees: Trees, chains: Chains, q: Int, sequential: Int, pool:
     return Eligible(places, draws, tokens, above)
 
 
-@kernel
+@kernel_part
 def cast_ballots(
     trees: Trees, chains: Chains, scores: Float32s, kind: Int, across: Int, q: Int, sequential: Int,
     eligible: Eligible, sums: Float64s,

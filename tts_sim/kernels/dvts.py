@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tts_sim.arrays import NO_ANSWER, Float32s, Float64s, Int, Int32s, Int64s, Key, Tally, Trees
-from tts_sim.kernels._jit import kernel, kernel_called, kernel_inlined
+from tts_sim.kernels._jit import kernel_called, kernel_inlined, kernel_lean
 from tts_sim.kernels.beam import EXHAUSTED, MAX_ROUNDS, MISSING, SUPPORTED, UNSCORED
 from tts_sim.kernels.children import Draws, Substitutes, count_borrowed, draw_children, open_question, reuses
 from tts_sim.kernels.draws import TIE, child_key, mix, pool_size
@@ -147,77 +147,69 @@ def note_blocks(
     return True
 
 
-@kernel_called
-def dvts_question(
-    trees: Trees, scores: Float32s, kinds: Int64s, columns: Int64s, q: Int, budgets: Int64s, widths: Int64s,
-    settings: Settings, room: Room, tally: Tally,
-) -> None:  # fmt: skip
-    """Replay question q at every budget; row 0 of `scores` are the step scores.
-
-    Budgets of one width stand side by side: their subtrees are grown once a trial. A budget is supported if its first
-    subtrees are; if all are, its value is the mean over all its blocks. As subtrees are exchangeable, whether all are
-    supported says nothing about which of them come first: the mean has the expectation of the first block.
-    """
-    prompt, question_key = trees.question_start[q], mix(settings.seed, trees.question_key[q])
-    reuse, most = reuses(room.instead), np.int64(max(budgets))
-    drawable = most if reuse else min(most, pool_size(trees, prompt, settings.root_pool))
-    open_question(trees, q, room.instead)
-    nothing, listing = np.int64(0), np.int64(1)
-    for t in range(settings.trials):
-        key = mix(question_key, np.uint64(t))
-        b_stop = nothing
-        while b_stop < len(budgets):
-            b_start, width = b_stop, widths[b_stop]
-            while b_stop < len(budgets) and widths[b_stop] == width:
-                b_stop += 1
-            grown = min(budgets[b_stop - 1], drawable) // width
-            room.rows[: grown * width] = -1
-            drawn = draw_children(
-                trees, q, prompt, nothing, key, grown * width, listing, settings.root_pool, listing,
-                room.draws, room.instead, room.rows, room.numbers, nothing,
-            )  # fmt: skip
-            whole = True
-            for i in range(grown):
-                end = np.int64(EXHAUSTED)
-                if drawn >= 0:
-                    count_borrowed(room.instead)
-                    end = grow_subtree(trees, scores[0], settings, q, np.int64(i), width, key, room, tally)
-                if end == UNSCORED:
-                    tally.status[q] = 1
-                    return
-                room.end[i] = end
-                whole &= end == SUPPORTED
-            for b in range(b_start, b_stop):
-                num = budgets[b] // width
-                missing, exhausted = False, num > grown
-                for i in range(min(num, grown)):
-                    missing |= room.end[i] == MISSING
-                    exhausted |= room.end[i] == EXHAUSTED
-                tally.missing[q, b] += np.int64(missing)
-                tally.exhausted[q, b] += np.int64(exhausted)
-                if missing or exhausted:
-                    continue
-                blocks = grown // num if whole else np.int64(1)
-                answers = num if settings.best_only else num * width
-                disjoint = np.int64(blocks > 1 and not reuse)
-                if not note_blocks(trees, scores, kinds, columns, q, b, answers, blocks, disjoint, room, tally):
-                    tally.status[q] = 1
-                    return
-                tokens, critical, calls, prefix = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
-                for i in range(num):
-                    tokens += room.tokens[i]
-                    critical = max(critical, room.critical[i])
-                    calls += room.calls[i]
-                    prefix += room.prefix[i]
-                    tally.borrowed[q, b] += room.borrowed[i]
-                spend(tally, q, b, budgets[b], tokens, critical, calls, prefix)
-
-
-@kernel
+@kernel_lean
 def dvts(
     start: Int, stop: Int, room: Room, trees: Trees, scores: Float32s, kinds: Int64s, columns: Int64s, budgets: Int64s,
     widths: Int64s, settings: Settings, tally: Tally,
 ) -> None:  # fmt: skip
-    """Replay `dvts` on questions start:stop, each budget with its own width, which divides it; `budgets` ascend."""
+    """Replay `dvts` on questions start:stop, each budget with its own width, which divides it; `budgets` ascend.
+
+    Row 0 of `scores` are the step scores. Budgets of one width stand side by side: their subtrees are grown once a
+    trial. A budget is supported if its first subtrees are; if all are, its value is the mean over all its blocks. As
+    subtrees are exchangeable, whether all are supported says nothing about which of them come first: the mean has the
+    expectation of the first block.
+    """
     for q in range(start, stop):
-        dvts_question(trees, scores, kinds, columns, q, budgets, widths, settings, room, tally)
+        prompt, question_key = trees.question_start[q], mix(settings.seed, trees.question_key[q])
+        reuse, most = reuses(room.instead), np.int64(max(budgets))
+        drawable = most if reuse else min(most, pool_size(trees, prompt, settings.root_pool))
+        open_question(trees, q, room.instead)
+        nothing, listing = np.int64(0), np.int64(1)
+        for t in range(settings.trials):
+            key = mix(question_key, np.uint64(t))
+            b_stop = nothing
+            while b_stop < len(budgets):
+                b_start, width = b_stop, widths[b_stop]
+                while b_stop < len(budgets) and widths[b_stop] == width:
+                    b_stop += 1
+                grown = min(budgets[b_stop - 1], drawable) // width
+                room.rows[: grown * width] = -1
+                drawn = draw_children(
+                    trees, q, prompt, nothing, key, grown * width, listing, settings.root_pool, listing,
+                    room.draws, room.instead, room.rows, room.numbers, nothing,
+                )  # fmt: skip
+                whole = True
+                for i in range(grown):
+                    end = np.int64(EXHAUSTED)
+                    if drawn >= 0:
+                        count_borrowed(room.instead)
+                        end = grow_subtree(trees, scores[0], settings, q, np.int64(i), width, key, room, tally)
+                    if end == UNSCORED:
+                        tally.status[q] = 1
+                        return
+                    room.end[i] = end
+                    whole &= end == SUPPORTED
+                for b in range(b_start, b_stop):
+                    num = budgets[b] // width
+                    missing, exhausted = False, num > grown
+                    for i in range(min(num, grown)):
+                        missing |= room.end[i] == MISSING
+                        exhausted |= room.end[i] == EXHAUSTED
+                    tally.missing[q, b] += np.int64(missing)
+                    tally.exhausted[q, b] += np.int64(exhausted)
+                    if missing or exhausted:
+                        continue
+                    blocks = grown // num if whole else np.int64(1)
+                    answers = num if settings.best_only else num * width
+                    disjoint = np.int64(blocks > 1 and not reuse)
+                    if not note_blocks(trees, scores, kinds, columns, q, b, answers, blocks, disjoint, room, tally):
+                        tally.status[q] = 1
+                        return
+                    tokens, critical, calls, prefix = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
+                    for i in range(num):
+                        tokens += room.tokens[i]
+                        critical = max(critical, room.critical[i])
+                        calls += room.calls[i]
+                        prefix += room.prefix[i]
+                        tally.borrowed[q, b] += room.borrowed[i]
+                    spend(tally, q, b, budgets[b], tokens, critical, calls, prefix)

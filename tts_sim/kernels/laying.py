@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from tts_sim.arrays import Bools, Float32s, Int, Int8s, Int32s, Int64s
-from tts_sim.kernels._jit import kernel, kernel_inlined
+from tts_sim.kernels._jit import kernel_inlined, kernel_lean
 
 SOUND, TWICE, NO_PARENT, WRONG_QUESTION, NEGATIVE_DRAW, DOUBLE_DRAW, CYCLE = 0, 1, 2, 3, 4, 5, 6
 NEGATIVE_TOKENS, UNKNOWN_STOP, ANSWER_WITHOUT_END, UNKNOWN_ANSWER, CHILDREN_OF_THE_ENDED = 7, 8, 9, 10, 11
 STRAY_SCORE, INFINITE_SCORE, NAN_SCORE = 12, 13, 14
 
 
-@kernel
+@kernel_lean
 def take_links(
     low: Int, node_id: Int64s, parent_id: Int64s, place: Int32s, draw: Int32s, greedy: Int8s,
     above: Int32s, question: Int32s, packed: Int32s, sizes: Int64s,
@@ -46,7 +46,7 @@ def take_links(
     return SOUND, 0
 
 
-@kernel
+@kernel_lean
 def gather_children(above: Int32s, question: Int32s, first: Int32s, children: Int32s) -> tuple[Int, Int]:
     """Write the slots of all children owner by owner, prompts before nodes: first[o] : first[o + 1] for owner o.
 
@@ -80,7 +80,7 @@ def goes_after(one: Int, other: Int) -> Any:
     return one < other if one < 0 else one > other
 
 
-@kernel
+@kernel_lean
 def level_order(
     first: Int32s, children: Int32s, packed: Int32s, question_start: Int64s, row_of: Int32s, child_start: Int32s,
     child_stop: Int32s, queue: Int32s,
@@ -121,7 +121,7 @@ def level_order(
     return SOUND, 0
 
 
-@kernel
+@kernel_lean
 def lay_draws(packed: Int32s, row_of: Int32s, draw: Int32s) -> None:
     """Unpack the draws into their rows."""
     for slot in range(len(row_of)):
@@ -129,7 +129,7 @@ def lay_draws(packed: Int32s, row_of: Int32s, draw: Int32s) -> None:
             draw[row_of[slot]] = packed[slot] if packed[slot] >= 0 else -1 - packed[slot]
 
 
-@kernel
+@kernel_lean
 def lay_numbers(low: Int, ranked: Int64s, row_of: Int32s, node_id: Any) -> None:
     """Write each node's number into its row: `low` + slot, or ranked[slot] if there are ranks."""
     for slot in range(len(row_of)):
@@ -137,7 +137,7 @@ def lay_numbers(low: Int, ranked: Int64s, row_of: Int32s, node_id: Any) -> None:
             node_id[row_of[slot]] = ranked[slot] if len(ranked) else low + slot
 
 
-@kernel
+@kernel_lean
 def take_ends(
     low: Int, node_id: Int64s, tokens: Int32s, answer_id: Int32s, stop: Int8s, row_of: Int32s, tokens_laid: Int32s,
     answer_laid: Int32s,
@@ -158,7 +158,7 @@ def take_ends(
     return SOUND, 0
 
 
-@kernel
+@kernel_lean
 def take_scores(
     low: Int, node_id: Int64s, score: Float32s, row_of: Int32s, partial: bool, column: Float32s
 ) -> tuple[Int, Int]:
@@ -180,7 +180,7 @@ def take_scores(
     return SOUND, 0
 
 
-@kernel
+@kernel_lean
 def finish(
     question_start: Int64s, child_start: Int32s, answer_start: Int64s, known: Bools, solutions_end: bool,
     answer: Int32s, parent: Int32s,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from tts_sim.arrays import Float32s, Int, Solutions, Trees
-from tts_sim.kernels._jit import kernel
+from tts_sim.kernels._jit import kernel, kernel_lean
 from tts_sim.kernels.draws import cached_child, pool_size
 
 COMPLETE, MISSING, EXHAUSTED = 0, 1, 2
 LAST, MIN, PROD, MEAN = 0, 1, 2, 3
 
 
-@kernel
+@kernel_lean
 def follow(trees: Trees, root_pool: Int, step_pool: Int, found: Solutions) -> None:
     """Fill in what each root draw leads to when draw 0 is taken at every later step."""
     for q in range(len(trees.question_start) - 1):

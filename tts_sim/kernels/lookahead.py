@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from tts_sim.arrays import NO_ANSWER, Float32s, Int, Trees
-from tts_sim.kernels._jit import kernel
+from tts_sim.kernels._jit import kernel_lean
 from tts_sim.kernels.beam import Rollouts
 
 
-@kernel
+@kernel_lean
 def roll_out(trees: Trees, step_score: Float32s, steps: Int, found: Rollouts, ahead: Float32s) -> None:
     """Follow up to `steps` greedy steps from every node, to the end of its solution at most.
 

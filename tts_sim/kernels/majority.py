@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from tts_sim.arrays import Float64s, Int, Int64s, Solutions, Trees
-from tts_sim.kernels._jit import kernel, kernel_inlined
+from tts_sim.kernels._jit import kernel, kernel_inlined, kernel_part
 from tts_sim.kernels.sample import pool_of, votes_of
 
 MOST_STEPS = 20_000_000  # per question, a few milliseconds: about as long as replaying it; beyond, it is replayed
@@ -23,7 +23,7 @@ SURELY_IN_RANGE = 800  # a pool of which C(K, n) / 2^K is a normal float64 at ev
 FAINTEST = 1e-250  # chance of drawing n from a pool; below it, n gets a p of its own
 
 
-@kernel
+@kernel_part
 def binomial(k: Int, p: float, out: Float64s) -> None:
     """Write the probabilities of i successes out of k into out[i], from the most likely one outwards."""
     odds = p / (1.0 - p)
@@ -40,7 +40,7 @@ def binomial(k: Int, p: float, out: Float64s) -> None:
         out[i] /= total
 
 
-@kernel
+@kernel_part
 def num_steps(counts: Int64s, num_correct: Int, n: Int) -> float:
     """About how many multiplications the programme takes for subsets of up to n."""
     steps = 0.0
@@ -54,7 +54,7 @@ def num_steps(counts: Int64s, num_correct: Int, n: Int) -> float:
     return steps
 
 
-@kernel
+@kernel_part
 def others_within(
     counts: Int64s, star: Int, j: Int, most: Int, chance: Float64s, start: Int64s, here: Float64s, there: Float64s,
     won: Float64s,
@@ -140,7 +140,7 @@ def expected_majority(counts: Int64s, num_correct: Int, abstained: Int, budgets:
         value[b] = min(value[b], 1.0)
 
 
-@kernel
+@kernel_part
 def majority_question(trees: Trees, q: Int, budgets: Int64s, found: Solutions, value: Float64s) -> None:
     """Write the expected majority of question q, where all its solutions are complete, n is not above, nor too dear."""
     solutions = pool_of(found, q, True)

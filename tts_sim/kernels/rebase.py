@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tts_sim.arrays import NO_ANSWER, Float32s, Float64s, Int, Int32s, Int64s, Key, Tally, Trees, UInt64s
-from tts_sim.kernels._jit import kernel, kernel_called, kernel_inlined
+from tts_sim.kernels._jit import kernel_called, kernel_inlined, kernel_lean
 from tts_sim.kernels.beam import EXHAUSTED, MAX_ROUNDS, MISSING, SUPPORTED, UNSCORED
 from tts_sim.kernels.children import Draws, Substitutes, count_borrowed, draw_children, open_question, reuses
 from tts_sim.kernels.draws import TIE, child_key, mix, pool_size
@@ -196,46 +196,37 @@ def list_missing(
             num += 1
 
 
-@kernel_called
-def rebase_question(
-    trees: Trees, scores: Float32s, kinds: Int64s, columns: Int64s, q: Int, budgets: Int64s, settings: Settings,
-    room: Room, tally: Tally,
-) -> None:  # fmt: skip
-    """Replay question q at every budget; row 0 of `scores` are the step scores."""
-    prompt, question_key = trees.question_start[q], mix(settings.seed, trees.question_key[q])
-    open_question(trees, q, room.instead)
-    for t in range(settings.trials):
-        key = mix(question_key, np.uint64(t))
-        for b in range(len(budgets)):
-            if not reuses(room.instead) and budgets[b] > pool_size(trees, prompt, settings.root_pool):
-                tally.exhausted[q, b] += 1  # there may be no room for so many
-                continue
-            end, num, tokens, critical, calls, prefix = rebase_trial(
-                trees, scores[0], settings, q, budgets[b], key, room, tally
-            )
-            if end == MISSING:
-                tally.missing[q, b] += 1
-            elif end == EXHAUSTED:
-                tally.exhausted[q, b] += 1
-            elif end == UNSCORED:
-                tally.status[q] = 1
-                return
-            else:
-                for s in range(len(kinds)):
-                    value = worth(trees, scores, kinds[s], columns[s], q, room.finished, num, room.sums)
-                    if value != value:
-                        tally.status[q] = 1
-                        return
-                    note(tally, q, b, s, value)
-                tally.borrowed[q, b] += count_borrowed(room.instead)
-                spend(tally, q, b, num, tokens, critical, calls, prefix)
-
-
-@kernel
+@kernel_lean
 def rebase(
     start: Int, stop: Int, room: Room, trees: Trees, scores: Float32s, kinds: Int64s, columns: Int64s, budgets: Int64s,
     settings: Settings, tally: Tally,
 ) -> None:  # fmt: skip
-    """Replay `rebase` on questions start:stop."""
+    """Replay `rebase` on questions start:stop at every budget; row 0 of `scores` are the step scores."""
     for q in range(start, stop):
-        rebase_question(trees, scores, kinds, columns, q, budgets, settings, room, tally)
+        prompt, question_key = trees.question_start[q], mix(settings.seed, trees.question_key[q])
+        open_question(trees, q, room.instead)
+        for t in range(settings.trials):
+            key = mix(question_key, np.uint64(t))
+            for b in range(len(budgets)):
+                if not reuses(room.instead) and budgets[b] > pool_size(trees, prompt, settings.root_pool):
+                    tally.exhausted[q, b] += 1  # there may be no room for so many
+                    continue
+                end, num, tokens, critical, calls, prefix = rebase_trial(
+                    trees, scores[0], settings, q, budgets[b], key, room, tally
+                )
+                if end == MISSING:
+                    tally.missing[q, b] += 1
+                elif end == EXHAUSTED:
+                    tally.exhausted[q, b] += 1
+                elif end == UNSCORED:
+                    tally.status[q] = 1
+                    return
+                else:
+                    for s in range(len(kinds)):
+                        value = worth(trees, scores, kinds[s], columns[s], q, room.finished, num, room.sums)
+                        if value != value:
+                            tally.status[q] = 1
+                            return
+                        note(tally, q, b, s, value)
+                    tally.borrowed[q, b] += count_borrowed(room.instead)
+                    spend(tally, q, b, num, tokens, critical, calls, prefix)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
-from tts_sim.arrays import Float32s, Int, Int64s, Key, Tally, Trees
-from tts_sim.kernels._jit import kernel, kernel_inlined, kernel_parallel
+from tts_sim.arrays import Float32s, Float64s, Int, Int64s, Key, Tally, Trees
+from tts_sim.kernels._jit import kernel, kernel_inlined, kernel_lean
 from tts_sim.kernels.ballot_blocks import cast_in_order, sum_any, sum_best, sum_votes
 from tts_sim.kernels.chains import POOLED, Ballots, Chains, cast_ballots, eligible_chains
 from tts_sim.kernels.draws import PERMUTE, cached_child, draw_prefix, mix
@@ -22,96 +21,86 @@ def draw_again(key: Key, pool: Int, count: Int, picked: Int64s) -> None:
 
 
 @kernel
-def revise_question(
-    trees: Trees, chains: Chains, scores: Float32s, kinds: Int64s, columns: Int64s, across: Int, q: Int, b_start: Int,
-    b_stop: Int, parallel: Int64s, sequential: Int, trials: Int, seed: Key, pool: Int, context: Int, reuse: bool,
-    tally: Tally,
-) -> None:  # fmt: skip
-    """Replay question q `trials` times at the budgets b_start : b_stop, which share the length of their chains.
-
-    The value of a trial is the mean over its disjoint blocks of `parallel` chains; its costs are those of the first
-    block, so that they stay whole numbers: unbiased all the same. With `reuse` a trial is a single block.
-    """
-    found = eligible_chains(trees, chains, q, sequential, pool, context)
-    draws, tokens, above = found.draws, found.tokens, found.above
-    num = len(draws)
-    b_last, used = b_start, 0
-    for b in range(b_start, b_stop):
-        if num < (1 if reuse else parallel[b]):
-            tally.exhausted[q, b] += trials
-            continue
-        b_last = b + 1
-        used = max(used, parallel[b] if reuse else num // parallel[b] * parallel[b])
-    if b_last == b_start:
-        return
-    sums = np.empty(trees.answer_start[q + 1] - trees.answer_start[q] + 1, np.float64)
-    ballots = []
-    for s in range(len(kinds)):
-        scored, cast = cast_ballots(
-            trees, chains, scores[columns[s]], kinds[s], across, q, sequential, found, sums
-        )  # fmt: skip
-        if not scored:
-            tally.status[q] = 1
-            return
-        ballots.append(cast)
-    sums[:] = -1.0
-    places, swapped, order = np.arange(num), np.empty(used, np.int64), np.empty(used, np.int64)
-    room = used * (sequential if across == POOLED else 1)
-    stop, none = np.empty(used + 1, np.int64), np.empty(0, np.int64)
-    box = Ballots(
-        none, none, none, np.empty(room, np.int64), np.empty(room, np.float64), np.empty(room, np.int64),
-        np.empty(room, np.int64),
-    )  # fmt: skip
-    key = mix(seed, trees.question_key[q])
-    for t in range(trials):
-        trial_key = mix(key, np.uint64(t))
-        if reuse:
-            draw_again(trial_key, num, used, order)
-        else:
-            draw_prefix(trial_key, num, used, places, swapped, order)
-        for s in range(len(kinds)):
-            cast = ballots[s]
-            cast_in_order(cast, order, draws, reuse, trial_key, stop, box)
-            for b in range(b_start, b_last):
-                size = parallel[b]
-                blocks = 1 if reuse else num // size
-                if kinds[s] == ORACLE:
-                    total, squares = sum_any(box, stop, size, blocks)
-                elif kinds[s] == BEST:
-                    total, squares = sum_best(box, stop, size, blocks)
-                else:
-                    total, squares = sum_votes(box, stop, size, blocks, sums)
-                note(tally, q, b, s, total / blocks)
-                if blocks > 1:
-                    tally.products[q, b, s] += (total * total - squares) / (blocks * (blocks - 1))
-        spent, longest, reread, i = np.int64(0), np.int64(0), np.int64(0), 0
-        for b in range(b_start, b_last):
-            while i < parallel[b]:
-                spent += tokens[order[i]]
-                longest = max(longest, tokens[order[i]])
-                reread += above[order[i]]
-                i += 1
-            tally.paired[q, b] += not reuse and num // parallel[b] > 1
-            attempts = parallel[b] * sequential
-            spend(tally, q, b, attempts, spent, longest, attempts, reread)
-
-
-@kernel_parallel
 def revise(
-    trees: Trees, chains: Chains, scores: Float32s, kinds: Int64s, columns: Int64s, across: Int, groups: Int64s,
-    parallel: Int64s, sequential: Int64s, trials: Int, seed: Key, pool: Int, context: Int, reuse: bool, tally: Tally,
+    start: Int, stop: Int, room: Float64s, trees: Trees, chains: Chains, scores: Float32s, kinds: Int64s,
+    columns: Int64s, across: Int, groups: Int64s, parallel: Int64s, sequential: Int64s, trials: Int, seed: Key,
+    pool: Int, context: Int, reuse: bool, tally: Tally,
 ) -> None:  # fmt: skip
-    """Replay `revise` on every question; the budgets groups[g] : groups[g + 1] have chains of equal length."""
+    """Replay `revise` on the pairs start:stop of a question and a group of budgets, groups first.
+
+    The budgets groups[g] : groups[g + 1] share the length of their chains. The value of a trial is the mean over its
+    disjoint blocks of `parallel` chains; its costs are those of the first block, so that they stay whole numbers:
+    unbiased all the same. With `reuse` a trial is a single block. `room` has a place per answer, and one more.
+    """
     num_groups = len(groups) - 1
-    for i in prange((len(trees.question_start) - 1) * num_groups):
-        q, g = np.int64(i // num_groups), np.int64(i % num_groups)
-        revise_question(
-            trees, chains, scores, kinds, columns, across, q, groups[g], groups[g + 1], parallel, sequential[groups[g]],
-            trials, seed, pool, context, reuse, tally,
+    for pair in range(start, stop):
+        q, g = np.int64(pair // num_groups), np.int64(pair % num_groups)
+        b_start, b_stop, length = groups[g], groups[g + 1], sequential[groups[g]]
+        found = eligible_chains(trees, chains, q, length, pool, context)
+        draws, tokens, above = found.draws, found.tokens, found.above
+        num = len(draws)
+        b_last, used = b_start, 0
+        for b in range(b_start, b_stop):
+            if num < (1 if reuse else parallel[b]):
+                tally.exhausted[q, b] += trials
+                continue
+            b_last = b + 1
+            used = max(used, parallel[b] if reuse else num // parallel[b] * parallel[b])
+        if b_last == b_start:
+            continue
+        sums = room[: trees.answer_start[q + 1] - trees.answer_start[q] + 1]
+        ballots = []
+        for s in range(len(kinds)):
+            scored, cast = cast_ballots(
+                trees, chains, scores[columns[s]], kinds[s], across, q, length, found, sums
+            )  # fmt: skip
+            if not scored:
+                tally.status[q] = 1
+                return
+            ballots.append(cast)
+        sums[:] = -1.0
+        places, swapped, order = np.arange(num), np.empty(used, np.int64), np.empty(used, np.int64)
+        most = used * (length if across == POOLED else 1)
+        ends, none = np.empty(used + 1, np.int64), np.empty(0, np.int64)
+        box = Ballots(
+            none, none, none, np.empty(most, np.int64), np.empty(most, np.float64), np.empty(most, np.int64),
+            np.empty(most, np.int64),
         )  # fmt: skip
+        key = mix(seed, trees.question_key[q])
+        for t in range(trials):
+            trial_key = mix(key, np.uint64(t))
+            if reuse:
+                draw_again(trial_key, num, used, order)
+            else:
+                draw_prefix(trial_key, num, used, places, swapped, order)
+            for s in range(len(kinds)):
+                cast = ballots[s]
+                cast_in_order(cast, order, draws, reuse, trial_key, ends, box)
+                for b in range(b_start, b_last):
+                    size = parallel[b]
+                    blocks = 1 if reuse else num // size
+                    if kinds[s] == ORACLE:
+                        total, squares = sum_any(box, ends, size, blocks)
+                    elif kinds[s] == BEST:
+                        total, squares = sum_best(box, ends, size, blocks)
+                    else:
+                        total, squares = sum_votes(box, ends, size, blocks, sums)
+                    note(tally, q, b, s, total / blocks)
+                    if blocks > 1:
+                        tally.products[q, b, s] += (total * total - squares) / (blocks * (blocks - 1))
+            spent, longest, reread, i = np.int64(0), np.int64(0), np.int64(0), 0
+            for b in range(b_start, b_last):
+                while i < parallel[b]:
+                    spent += tokens[order[i]]
+                    longest = max(longest, tokens[order[i]])
+                    reread += above[order[i]]
+                    i += 1
+                tally.paired[q, b] += not reuse and num // parallel[b] > 1
+                attempts = parallel[b] * length
+                spend(tally, q, b, attempts, spent, longest, attempts, reread)
 
 
-@kernel
+@kernel_lean
 def missing_attempts(trees: Trees, parallel: Int64s, sequential: Int64s, pool: Int, tally: Tally) -> None:
     """List the next missing attempt of each chain that a demand needs: chains 0 : P with S attempts each."""
     for q in range(len(trees.question_start) - 1):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tts_sim.arrays import Bools, Float32s, Float64s, Int, Int64s, Key, Solutions, Tally, Trees
-from tts_sim.kernels._jit import kernel, kernel_called, kernel_inlined
+from tts_sim.kernels._jit import kernel, kernel_called, kernel_inlined, kernel_part
 from tts_sim.kernels.blocks import adds_exactly, block_values, lay_out, new_desk
 from tts_sim.kernels.draws import PERMUTE, draw_prefix, mix
 from tts_sim.kernels.levels import COMPLETE, EXHAUSTED, MISSING
@@ -23,7 +23,7 @@ class Lengths(NamedTuple):
     longest: Int
 
 
-@kernel
+@kernel_part
 def pool_of(found: Solutions, q: Int, complete_only: bool) -> Int64s:
     """Places of the solutions that replays of question q may draw."""
     num = 0
@@ -38,7 +38,7 @@ def pool_of(found: Solutions, q: Int, complete_only: bool) -> Int64s:
     return places
 
 
-@kernel
+@kernel_part
 def votes_of(trees: Trees, found: Solutions, q: Int, places: Int64s) -> Votes:
     """The answers of these solutions; one that is not complete abstains."""
     origin = trees.answer_start[q]
@@ -61,7 +61,7 @@ def votes_of(trees: Trees, found: Solutions, q: Int, places: Int64s) -> Votes:
     return Votes(num, num_correct, answer, num_right)
 
 
-@kernel
+@kernel_part
 def lengths_of(found: Solutions, places: Int64s) -> Lengths:
     """The tokens of these solutions, their sum and the most of them."""
     tokens, total, longest = np.empty(len(places), np.int64), np.int64(0), np.int64(0)
@@ -72,7 +72,7 @@ def lengths_of(found: Solutions, places: Int64s) -> Lengths:
     return Lengths(tokens, total, longest)
 
 
-@kernel
+@kernel_part
 def weights_of(
     scores: Float32s, kinds: Int64s, columns: Int64s, found: Solutions, places: Int64s, votes: Votes
 ) -> Float64s:
@@ -109,7 +109,7 @@ def draw_again(key: Key, pool: Int, order: Int64s) -> None:
         order[i] = np.int64((bits * np.uint64(pool)) >> np.uint64(32))
 
 
-@kernel
+@kernel_part
 def sample_question(
     trees: Trees, scores: Float32s, kinds: Int64s, columns: Int64s, q: Int, budgets: Int64s, trials: Int,
     seed: Key, reuse: bool, found: Solutions, tally: Tally,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from tts_sim.arrays import Float64s, Int, Int64s
-from tts_sim.kernels._jit import kernel
+from tts_sim.kernels._jit import kernel_called, kernel_part
 from tts_sim.kernels.chains import Ballots
 from tts_sim.kernels.select import BEST, ORACLE
 
@@ -17,7 +17,7 @@ MOST_SUBSETS = 4096  # (with alternatives counted) that are enumerated
 MOST_WORK = 1 << 17  # subsets × chains, and subsets × their own subsets
 
 
-@kernel
+@kernel_called
 def shares_below(pool: Int, size: Int, shift: Int, shares: Float64s) -> None:
     """shares[i + shift] = C(i, size) / C(pool, size), the chance that a subset lies among the i lowest; 0 before."""
     shares[:] = 0.0
@@ -26,7 +26,7 @@ def shares_below(pool: Int, size: Int, shift: Int, shares: Float64s) -> None:
         shares[i + shift - 1] = shares[i + shift] * (i - size) / i
 
 
-@kernel
+@kernel_part
 def ever_right(right: Float64s, size: Int, paired: bool) -> tuple[float, float]:
     """Mean, and mean product, of the chance that one of a subset is right; chain i is so with chance right[i].
 
@@ -51,7 +51,7 @@ def ever_right(right: Float64s, size: Int, paired: bool) -> tuple[float, float]:
     return 1.0 - never, 1.0 - 2.0 * never + float(missed[most]) if paired else np.nan
 
 
-@kernel
+@kernel_called
 def stands_for(kind: Int, cast: Ballots, key: Float64s, right: Float64s, tied: Int64s) -> bool:
     """Write the one ballot that stands for each chain: its score, its mean share of right ones, its tied attempts.
 
@@ -71,7 +71,7 @@ def stands_for(kind: Int, cast: Ballots, key: Float64s, right: Float64s, tied: I
     return True
 
 
-@kernel
+@kernel_called
 def highest_wins(
     key: Float64s, right: Float64s, tied: Int64s, order: Int64s, shares: Float64s, others: Float64s, paired: bool
 ) -> tuple[float, float]:
@@ -112,7 +112,7 @@ def highest_wins(
     return mean, product if paired else np.nan
 
 
-@kernel
+@kernel_part
 def number_of_ways(cast: Ballots, size: Int, most: Int) -> float:
     """Subsets of `size` chains times the alternatives that stand for them; no more than a bound if above `most`."""
     num = len(cast.alternative) - 1
@@ -132,7 +132,7 @@ def number_of_ways(cast: Ballots, size: Int, most: Int) -> float:
     return float(ways[size])
 
 
-@kernel
+@kernel_part
 def enumerated(kind: Int, cast: Ballots, size: Int, paired: bool, sums: Float64s) -> tuple[float, float]:
     """Mean, and mean product, of a selection over all subsets of `size` chains and all choices of alternatives.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from tts_sim.arrays import Int64s, Tally, new_tally
 from tts_sim.kernels import adaptive as kernels
+from tts_sim.kernels._jit import on_threads
 from tts_sim.strategies.plan import (
     Plan,
     refuse_kind,
@@ -34,7 +35,6 @@ class Adaptive(Search):
     confidence: float = 0.95
     name: ClassVar[str] = "adaptive"
     kind: ClassVar[str] = "steps"
-    kernels: ClassVar[tuple[str, ...]] = ("adaptive",)
 
     def __post_init__(self) -> None:
         number = isinstance(self.confidence, int | float) and not isinstance(self.confidence, bool)
@@ -53,9 +53,13 @@ class Adaptive(Search):
         refuse_short_pools(plan, forest.root_pools(), max(plan.budgets), "samples")
         scores, columns = score_columns(plan, step_scores=False)
         tally = new_tally(len(forest.question_ids), len(plan.budgets), len(plan.selections), plan.room)
-        kernels.adaptive(
+        most, pool = max(plan.budgets), int(forest.root_pools().max(initial=0))
+        num_answers = int(np.diff(forest.trees.answer_start).max(initial=0))
+        on_threads(
+            kernels.adaptive, forest.num_questions,
+            lambda: kernels.new_room(pool, most, num_answers, len(plan.selections)),
             forest.trees, scores, plan.kinds, columns, np.array(plan.budgets, np.int64),
-            least_leads(self.confidence, max(plan.budgets)), plan.trials, np.uint64(plan.seed), forest.solutions(),
+            least_leads(self.confidence, most), plan.trials, np.uint64(plan.seed), forest.solutions(),
             plan.on_exhausted == "reuse", tally,
         )  # fmt: skip
         refuse_missing_scores(plan, tally)

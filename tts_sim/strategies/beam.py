@@ -51,7 +51,6 @@ class Beam(Search):
     finished: Finished = "freeze"
     name: ClassVar[str] = "beam"
     kind: ClassVar[str] = "steps"
-    kernels: ClassVar[tuple[str, ...]] = ("beam",)
     uses_scores: ClassVar[bool] = True
     grows_trees: ClassVar[bool] = True
 
@@ -103,8 +102,7 @@ def run_kernel(search: Search, plan: Plan, width: int | Literal["sqrt"], *, read
     )  # fmt: skip
     reuse = plan.on_exhausted == "reuse"
     most = max(candidates) if reuse else min(max(candidates), int(forest.root_pools().max(initial=0)))
-    cached = int((trees.child_stop - trees.child_start).max(initial=0))
-    largest = max(cached, forest.root_pool or 0, forest.step_pool or 0)
+    largest = max(forest.most_children(), forest.root_pool or 0, forest.step_pool or 0)
 
     def new_room() -> kernels.Room:
         rows, answers = (int(np.diff(start).max(initial=0)) for start in (trees.question_start, trees.answer_start))

@@ -41,7 +41,6 @@ class Dvts(Search):
     outputs: Outputs = "all"
     name: ClassVar[str] = "dvts"
     kind: ClassVar[str] = "steps"
-    kernels: ClassVar[tuple[str, ...]] = ("dvts",)
     uses_scores: ClassVar[bool] = True
     grows_trees: ClassVar[bool] = True
 

@@ -26,7 +26,6 @@ class Lookahead(Search):
     steps: int = 3
     name: ClassVar[str] = "lookahead"
     kind: ClassVar[str] = "steps"
-    kernels: ClassVar[tuple[str, ...]] = ("beam", "lookahead")
     uses_scores: ClassVar[bool] = True
     grows_trees: ClassVar[bool] = True
 

@@ -43,7 +43,6 @@ class Rebase(Search):
     rounding: Rounding = "remainder"
     name: ClassVar[str] = "rebase"
     kind: ClassVar[str] = "steps"
-    kernels: ClassVar[tuple[str, ...]] = ("rebase",)
     uses_scores: ClassVar[bool] = True
     grows_trees: ClassVar[bool] = True
 

@@ -8,11 +8,12 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from tts_sim.arrays import IMPORTED, Float32s, Int64s, Tally, new_tally
+from tts_sim.arrays import IMPORTED, Float32s, Float64s, Int64s, Tally, new_tally
 from tts_sim.errors import CacheExhausted
 from tts_sim.forest import Forest
 from tts_sim.kernels import revise as kernels
 from tts_sim.kernels import revise_exact as exact_kernels
+from tts_sim.kernels._jit import on_threads
 from tts_sim.kernels.chains import Chains, lay_chains
 from tts_sim.selections import Best, Selection, Weighted
 from tts_sim.strategies.plan import (
@@ -57,7 +58,6 @@ class Revise(Search):
     across: Across | None = None
     name: ClassVar[str] = "revise"
     kind: ClassVar[str] = "revisions"
-    kernels: ClassVar[tuple[str, ...]] = ("revise", "revise_exact")
 
     def __post_init__(self) -> None:
         if (self.sequential is None) == (self.ratio is None):
@@ -108,7 +108,8 @@ class Revise(Search):
         """
         asked = self._asked(plan)
         tally = new_tally(len(plan.forest.question_ids), len(plan.budgets), len(plan.selections))
-        kernels.revise(
+        on_threads(
+            kernels.revise, len(plan.forest.question_ids) * (len(asked.groups) - 1), lambda: _new_room(plan.forest),
             plan.forest.trees, asked.chains, asked.scores, plan.kinds, asked.columns, asked.across, asked.groups,
             asked.parallel, asked.sequential, plan.trials, np.uint64(plan.seed), _pool(plan.forest),
             _context(plan.forest), plan.on_exhausted == "reuse", tally,
@@ -126,7 +127,8 @@ class Revise(Search):
         shape = (len(plan.forest.question_ids), len(plan.budgets))
         value, product = (np.full((*shape, len(plan.selections)), np.nan) for _ in range(2))
         costs, status = np.full((*shape, 3), np.nan), np.zeros(shape[0], np.int8)
-        exact_kernels.exact(
+        on_threads(
+            exact_kernels.exact, shape[0] * (len(asked.groups) - 1), lambda: _new_room(plan.forest),
             plan.forest.trees, asked.chains, asked.scores, plan.kinds, asked.columns, asked.across, asked.groups,
             asked.parallel, asked.sequential, _pool(plan.forest), _context(plan.forest), value, product, costs, status,
         )  # fmt: skip
@@ -198,6 +200,11 @@ def refuse_few_chains(forest: Forest, chains: Chains, parallel: int, sequential:
             f"{len(short)} of {len(eligible)} questions hold fewer than {parallel} chains of {sequential} attempts "
             f"(first: {forest.question_ids[first]!r}, {int(eligible[first])}). Lower the budget, or record more."
         )
+
+
+def _new_room(forest: Forest) -> Float64s:
+    """Scratch of one thread: a place per answer of a question, and one for those that abstain."""
+    return np.empty(int(np.diff(forest.trees.answer_start).max(initial=0)) + 1, np.float64)
 
 
 def _context(forest: Forest) -> int:

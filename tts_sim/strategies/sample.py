@@ -9,7 +9,7 @@ import numpy as np
 
 from tts_sim.arrays import Float32s, Float64s, Int64s, Solutions, Tally, new_tally
 from tts_sim.kernels import sample as kernels
-from tts_sim.kernels._jit import on_threads
+from tts_sim.kernels._jit import no_room, on_threads
 from tts_sim.kernels.best_of_n import best_of_n
 from tts_sim.kernels.majority import majority
 from tts_sim.selections import Best, Majority, Oracle
@@ -26,7 +26,6 @@ class Sample(Search):
 
     name: ClassVar[str] = "sample"
     kind: ClassVar[str] = "steps"
-    kernels: ClassVar[tuple[str, ...]] = ("sample", "best_of_n", "majority")
 
     def __str__(self) -> str:
         return self.name
@@ -36,7 +35,7 @@ class Sample(Search):
         found, scores, columns = ready(self, plan)
         tally = new_tally(len(plan.forest.question_ids), len(plan.budgets), len(plan.selections), plan.room)
         on_threads(
-            kernels.sample, plan.forest.num_questions, _no_room, plan.forest.trees, scores, plan.kinds, columns,
+            kernels.sample, plan.forest.num_questions, no_room, plan.forest.trees, scores, plan.kinds, columns,
             np.array(plan.budgets, np.int64), plan.trials, np.uint64(plan.seed), plan.on_exhausted == "reuse", found,
             tally,
         )  # fmt: skip
@@ -55,14 +54,14 @@ class Sample(Search):
         best, best_within = (np.full((*shape, int(closed.sum())), np.nan) for _ in range(2))
         critical = np.full(shape, np.nan)
         on_threads(
-            best_of_n, plan.forest.num_questions, _no_room, trees, scores, plan.kinds[closed], columns[closed], budgets,
+            best_of_n, plan.forest.num_questions, no_room, trees, scores, plan.kinds[closed], columns[closed], budgets,
             found, best, best_within, critical,
         )  # fmt: skip
         value[:, :, closed], within[:, :, closed] = best, best_within
         counted = np.array([isinstance(selection, Majority) for selection in plan.selections])
         if counted.any():
             vote = np.full(shape, np.nan)
-            on_threads(majority, plan.forest.num_questions, _no_room, trees, budgets, found, vote)
+            on_threads(majority, plan.forest.num_questions, no_room, trees, budgets, found, vote)
             vote[vote > 1.0 - ROUNDING] = 1.0  # shares of a certain win: they add up to one but for rounding
             value[:, :, counted] = vote[:, :, None]
             within[:, :, counted] = _within_of_votes(self, plan, vote)[:, :, None]
@@ -71,10 +70,6 @@ class Sample(Search):
         means = np.where(sizes > 0, totals / np.maximum(sizes, 1), np.nan)
         tokens = np.where(np.isnan(critical), np.nan, means[:, None] * budgets[None, :])
         return Exact(value, within, tokens, critical, np.zeros(shape))
-
-
-def _no_room() -> None:
-    """Kernels over solutions make what they need at every question."""
 
 
 def _within_of_votes(search: Sample, plan: Plan, value: Float64s) -> Float64s:

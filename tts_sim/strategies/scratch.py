@@ -28,7 +28,7 @@ def new_scratch(plan: Plan, step_score: Float32s) -> Scratch:
     if plan.on_exhausted != "reuse":
         most = min(most, int(forest.root_pools().max(initial=0)))
     pools = [pool for pool in (forest.root_pool, forest.step_pool) if pool is not None]
-    largest = max([int((trees.child_stop - trees.child_start).max(initial=0)), *pools])
+    largest = max([forest.most_children(), *pools])
     policy = POLICIES.get(plan.on_exhausted)
     rows, answers = (int(np.diff(start).max(initial=0)) for start in (trees.question_start, trees.answer_start))
     instead = None if policy is None else new_substitutes(policy, step_score, rows)

@@ -15,7 +15,6 @@ class Search(ABC):
 
     name: ClassVar[str]
     kind: ClassVar[str]  # of the runs that it replays: steps or revisions
-    kernels: ClassVar[tuple[str, ...]]  # the modules that compile when it is first replayed
     uses_scores: ClassVar[bool] = False  # whether a verifier steers it
     grows_trees: ClassVar[bool] = False  # whether which draws it asks for depends on earlier ones
 

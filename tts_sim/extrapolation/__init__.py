@@ -1,0 +1,1 @@
+"""Beyond the cache: what n > K samples would give, by models that are tested before they are believed."""
