@@ -208,13 +208,13 @@ def _until(done: Callable[[], bool]) -> bool:
 
 
 def test_sigterm_then_the_same_command(tmp_path: Path, models: tuple[str, str]) -> None:
-    """Three times; then the recording is what it would have been."""
+    """Twice; then the recording is what it would have been."""
     folders = [tmp_path / "undisturbed", tmp_path / "stopped"]
     for folder in folders:
         folder.mkdir()
-    undisturbed, config = (write_config(folder, models, flat=300, max_tokens=8) for folder in folders)
+    undisturbed, config = (write_config(folder, models, flat=150, max_tokens=8) for folder in folders)
     path, counts = folders[1] / "run.duckdb", [0]
-    for _ in range(3):
+    for _ in range(2):
         process = start("--config", config, "--commit-draws", "8")
         before, writes = stamp(path), []
         for _ in range(6):  # the tables, the run, and some batches
@@ -238,10 +238,10 @@ def test_sigterm_then_the_same_command(tmp_path: Path, models: tuple[str, str]) 
 
 def test_a_disk_that_fills_up(tmp_path: Path, models: tuple[str, str]) -> None:
     """The limit to a file's size stands for the end of the disk; once it is lifted, the recording goes on."""
-    config = write_config(tmp_path, models, flat=800, max_tokens=8)
+    config = write_config(tmp_path, models, flat=700, max_tokens=8)
     limit = (
         "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (640 << 10, 640 << 10))"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (352 << 10, 352 << 10))"
     )
     process = start("--config", config, "--commit-draws", "100", first=limit)
     _, err = process.communicate(timeout=300)
@@ -256,5 +256,5 @@ def test_a_disk_that_fills_up(tmp_path: Path, models: tuple[str, str]) -> None:
         assert violations(cache) == []
         assert (
             cache.table("nodes").filter(pl.col("parent_id").is_null()).group_by("question_id").len()["len"].to_list()
-            == [800] * 3
+            == [700] * 3
         )
