@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 import duckdb
 import polars as pl
 
 from cache.check import Violation, broken
-from cache.connect import first
+from cache.connect import first, is_full
 from cache.errors import CacheInvalid
 from cache.rules import NODE_RULES, SCORE_RULES, SMALL_RULES
 
@@ -85,7 +86,10 @@ def append(connection: duckdb.DuckDBPyConnection, frames: Mapping[str, pl.DataFr
         _require(connection, set(batches))
         connection.execute("COMMIT")
     except duckdb.Error as error:
-        connection.execute("ROLLBACK")
+        with suppress(duckdb.Error):  # a commit that failed has ended the transaction
+            connection.execute("ROLLBACK")
+        if is_full(error):
+            raise
         raise CacheInvalid(f"{str(error).splitlines()[0]}. Nothing of this batch was stored.") from error
     except BaseException:
         connection.execute("ROLLBACK")

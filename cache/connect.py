@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from cache.errors import CacheInvalid, CacheLocked, CacheMissing
+from cache.errors import CacheFull, CacheInvalid, CacheLocked, CacheMissing
 
 # No extension is fetched or loaded, no other file is read or written (whatever a stranger's view asks for).
 _SAFE: dict[str, str | bool | int | float | list[str]] = {
@@ -32,6 +32,8 @@ def connect_file(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         return duckdb.connect(str(path), read_only=read_only, config=dict(_LOCKED if read_only else _SAFE))
     except duckdb.Error as error:
         text = str(error)
+        if is_full(error):
+            raise full(path) from None
         if "lock on file" in text or "different configuration" in text or "being used by another process" in text:
             raise CacheLocked(_locked(path, read_only, text)) from None
         if "not a valid DuckDB database" in text:
@@ -55,6 +57,19 @@ def connect_parquet(directory: Path) -> duckdb.DuckDBPyConnection:
     connection.execute(f"SET allowed_directories = [{quoted(str(directory.resolve()))}]")
     connection.execute("SET enable_external_access = false")
     return connection
+
+
+def is_full(error: Exception) -> bool:
+    """Whether an error of DuckDB says that the disk, or what the user may have of it, is full."""
+    return any(words in str(error) for words in ("No space left on device", "Disk quota exceeded", "File too large"))
+
+
+def full(path: Path) -> CacheFull:
+    """The error for a cache that cannot grow."""
+    return CacheFull(
+        f"{path} cannot be written: the disk is full. What was committed before is kept: make room, and give the same "
+        "command again."
+    )
 
 
 def first(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[object] = ()) -> tuple[Any, ...] | None:

@@ -19,6 +19,10 @@ class CacheLocked(TtsSimError):
     """Another process (or this one) is writing to the cache."""
 
 
+class CacheFull(TtsSimError):
+    """There is no room on the disk for what was to be stored; what was stored before is kept."""
+
+
 class CacheInvalid(TtsSimError):
     """The cache, or a batch that was to be stored, breaks a requirement of the data model.
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import duckdb
 import polars as pl
 
 from cache.append import columns, typed
+from cache.connect import is_full
 from cache.errors import CacheInvalid
 
 KEY = ("content", "run_id", "question_id", "strategy", "verifier_id", "budget", "seed", "trials")
@@ -30,7 +33,10 @@ def save_outcomes(connection: duckdb.DuckDBPyConnection, rows: pl.DataFrame) -> 
         connection.execute("INSERT INTO outcomes BY NAME FROM batch_outcomes")
         connection.execute("COMMIT")
     except duckdb.Error as error:
-        connection.execute("ROLLBACK")
+        with suppress(duckdb.Error):  # a commit that failed has ended the transaction
+            connection.execute("ROLLBACK")
+        if is_full(error):
+            raise
         raise CacheInvalid(f"{str(error).splitlines()[0]}. Nothing was saved.") from error
     except BaseException:
         connection.execute("ROLLBACK")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +13,7 @@ import duckdb
 import polars as pl
 
 from cache.append import append, columns
-from cache.connect import connect_file, first
+from cache.connect import connect_file, first, full, is_full
 from cache.errors import CacheInvalid, CacheMissing
 from cache.migrate import migrate, require_current
 from cache.outcomes import save_outcomes
@@ -57,7 +58,7 @@ class Cache:
 
         Frames have the columns of their table; nullable ones may be missing. Nodes need ids above those of their run
         so far. Models, questions, answers, runs and verifiers that are there already with the same content are fine;
-        with another content, CacheInvalid.
+        with another content, CacheInvalid. CacheFull if there is no room on the disk.
         """
         self._require_writable()
         frames = {
@@ -69,7 +70,8 @@ class Cache:
             "verifiers": verifiers,
             "scores": scores,
         }
-        append(self.connection, {table: frame for table, frame in frames.items() if frame is not None})
+        with self._on_full_disk():
+            append(self.connection, {table: frame for table, frame in frames.items() if frame is not None})
 
     def update_run(self, run_id: str, **values: Any) -> None:
         """Sets columns of a run that is there: its pools, `exchangeable`, `provenance` (JSON text), `started`,
@@ -80,9 +82,12 @@ class Cache:
             if name not in _MENDABLE:
                 raise ValueError(f"column '{name}' of a run cannot be changed; only {', '.join(_MENDABLE)}.")
         settings = ", ".join(f"{name} = ?" for name in values)
-        row = first(
-            self.connection, f"UPDATE runs SET {settings} WHERE run_id = ? RETURNING run_id", [*values.values(), run_id]
-        )
+        with self._on_full_disk():
+            row = first(
+                self.connection,
+                f"UPDATE runs SET {settings} WHERE run_id = ? RETURNING run_id",
+                [*values.values(), run_id],
+            )
         if row is None:
             raise ValueError(f"there is no run '{run_id}' in {self.path}.")
 
@@ -92,7 +97,8 @@ class Cache:
         The key is that of `cache.outcomes`; raises as it says there.
         """
         self._require_writable()
-        save_outcomes(self.connection, rows.with_columns(pl.lit(now()).alias("saved")))
+        with self._on_full_disk():
+            save_outcomes(self.connection, rows.with_columns(pl.lit(now()).alias("saved")))
 
     def next_node_id(self, run_id: str) -> int:
         """The smallest id that a new node of the run may have: one above the largest, 0 for an empty run."""
@@ -111,6 +117,16 @@ class Cache:
         """
         rows: pl.DataFrame = self.connection.cursor().sql(sql, params=dict(parameters) if parameters else None).pl()
         return rows
+
+    @contextmanager
+    def _on_full_disk(self) -> Iterator[None]:
+        """Turns DuckDB's errors for a full disk into CacheFull."""
+        try:
+            yield
+        except duckdb.Error as error:
+            if is_full(error):
+                raise full(self.path) from error
+            raise
 
     def _require_writable(self) -> None:
         if self.read_only:

@@ -269,6 +269,7 @@ def live(
     page: Annotated[str | None, typer.Option("--output", "-o", help="Also write the table as Markdown.")] = None,
     device: Device = "auto",
     batch_rows: BatchRows = 2048,
+    trust_functions: Functions = False,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
 ) -> None:
@@ -293,6 +294,7 @@ def live(
                 keep=keep,
                 device=device,
                 batch_rows=batch_rows,
+                trust_functions=trust_functions,
                 progress=progress,
             )
             about = runs_said(opened)

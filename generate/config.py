@@ -72,7 +72,9 @@ class Config:
         None,
     )
     step_pool: int | None = _key(
-        "Sampling", "Draws below a step that replays may ask for; not set: what the strategies can send there.", None
+        "Sampling",
+        "Draws below a step that replays may ask for; not set: 8, or what the strategies can send there.",
+        None,
     )
 
     questions: str | None = _key("Questions", "A file: .jsonl, .csv or .parquet.", None)

@@ -35,6 +35,7 @@ def compare_live(
     keep: str | None = None,
     device: str = "auto",
     batch_rows: int = 2048,
+    trust_functions: bool = False,
     progress: Progress | None = None,
 ) -> pl.DataFrame:
     """One row a strategy and budget: live and replayed accuracy, their difference and its 95 % t interval.
@@ -52,7 +53,9 @@ def compare_live(
         name = run_id if run_id is not None else load_forest(cache, kind=kind, questions=()).run_id
         live = combine(
             [
-                _live(cache, name, specs, ascending, number, models, keep, device, batch_rows, progress)
+                _live(
+                    cache, name, specs, ascending, number, models, keep, device, batch_rows, trust_functions, progress
+                )
                 for number in range(seed, seed + repeats)
             ]
         )
@@ -71,6 +74,7 @@ def _live(
     keep: str | None,
     device: str,
     batch_rows: int,
+    trust_functions: bool,
     progress: Progress | None,
 ) -> Outcomes:
     """One trial of each strategy on generations of its own."""

@@ -17,10 +17,12 @@ from generate.recorder import Progress
 from generate.runs import build_recorder, fulfil
 from generate.samplers.server import ServerSettings
 from generate.settings import RunSettings, VerifierSettings
+from tts_sim.cli.options import note
 from tts_sim.spec import parse_strategy
 from tts_sim.strategies.beam import width_at
 from tts_sim.strategies.search import Search
 
+STEP_POOL = 8  # at least: a run of flat samples can then serve a narrow tree search later
 SPARE = 2  # chains of the staircase: every split finds so many times those that it needs
 Pools = dict[str, tuple[int, int]]  # root_pool and step_pool by run
 
@@ -101,6 +103,8 @@ def recordings(config: Config, pools: Pools | None = None) -> list[Recording]:
         wanted["steps"].append(Greedy())
     if config.chains:
         wanted["revisions"].append(Chains(staircase(config.chains, SPARE)))
+    if config.step_pool is None and (stored := (pools or {}).get(config.run)) is not None:
+        _note_narrow(config, stored[1])
     for kind, plans in wanted.items():
         specs = [spec for spec in config.strategies if parse_strategy(spec).search.kind == kind]
         plans += demands(specs, config.budgets, config.trials, config.replay_seed, _guide(config))
@@ -196,11 +200,25 @@ def _settings(config: Config, kind: str, pools: Pools) -> RunSettings:
 
 
 def _step_pools(config: Config) -> tuple[int, int]:
-    """The flat draws as root pool if searches find enough there, else twice what they need; and the widest step."""
+    """The flat draws as root pool if searches find enough there, else twice what they need; and the widest step.
+
+    A run that is there keeps its pools: they say which draws its replays pick.
+    """
     trees = [search for spec in config.strategies if (search := parse_strategy(spec).search).kind == "steps"]
     most = max(config.budgets, default=0) if trees else 0
     root = config.flat if config.flat >= most else 2 * most
-    return max(root, 1), max([_widest(search, most) for search in trees], default=1)
+    return max(root, 1), max([STEP_POOL, *(_widest(search, most) for search in trees)])
+
+
+def _note_narrow(config: Config, pool: int) -> None:
+    """Says so on stderr if a search may send more below a step than the run's pool holds."""
+    for spec in config.strategies:
+        search, most = parse_strategy(spec).search, max(config.budgets)
+        if search.kind == "steps" and (widest := _widest(search, most)) > pool:
+            note(
+                f"run '{config.run}' has a step pool of {pool}, and {spec} may send {widest} below one step at budget "
+                f"{most}: replays that do are exhausted there. Another run (--run) can have a larger pool."
+            )
 
 
 def _widest(search: Search, budget: int) -> int:

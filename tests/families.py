@@ -1,4 +1,4 @@
-"""A tiny model of each architecture family, with a tokenizer trained on a few lines and a chat template."""
+"""A tiny model of each architecture family, its tokenizer trained on a few lines, with a chat template like its own."""
 
 from __future__ import annotations
 

@@ -11,14 +11,14 @@ import tts_sim
 
 ROOT = Path(tts_sim.__file__).parent
 NAMES = """
-    Adaptive Beam Best Bins CacheExhausted CacheInvalid CacheLocked CacheMissing CacheTooNew Choice Dvts Efficiency
-    ExchangeTerms Forest ImportFailed Ledger Lookahead Majority Oracle Outcomes Policy PolicyInvalid PolicyTooNew
-    QueryRefused Rebase Revise Sample ScoreMissing SplitCandidates Strategy TtsSimError Weighted agreement allocate
-    allocate_outcomes apply_policy best_of_n best_split break_even break_even_ratio calibration charts combine
+    Adaptive Beam Best Bins CacheExhausted CacheFull CacheInvalid CacheLocked CacheMissing CacheTooNew Choice Dvts
+    Efficiency ExchangeTerms Forest ImportFailed Ledger Lookahead Majority Oracle Outcomes Policy PolicyInvalid
+    PolicyTooNew QueryRefused Rebase Revise Sample ScoreMissing SplitCandidates Strategy TtsSimError Weighted agreement
+    allocate allocate_outcomes apply_policy best_of_n best_split break_even break_even_ratio calibration charts combine
     compare compare_all demand efficiency exchange_table exchange_totals extrapolate finetuning_share fit_bins
-    fit_policy full_report greedy_outcomes load_forest load_policy majority model_pair model_sizes multiplier
-    open_cache pair_terms paired_difference parse_strategy parse_verifier pass_at_k policy_curves priced replay
-    sample_path verifier_quality with_verifiers write_charts write_report
+    fit_policy full_report greedy_outcomes load_forest load_policy majority model_pair model_sizes multiplier open_cache
+    pair_terms paired_difference parse_strategy parse_verifier pass_at_k policy_curves priced replay sample_path
+    verifier_quality with_verifiers write_charts write_report
 """
 
 

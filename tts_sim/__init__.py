@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tts_sim.efficiency import Efficiency as Efficiency
     from tts_sim.efficiency import efficiency as efficiency
     from tts_sim.errors import CacheExhausted as CacheExhausted
+    from tts_sim.errors import CacheFull as CacheFull
     from tts_sim.errors import CacheInvalid as CacheInvalid
     from tts_sim.errors import CacheLocked as CacheLocked
     from tts_sim.errors import CacheMissing as CacheMissing
@@ -93,6 +94,7 @@ _HOMES = {
     "Best": "tts_sim.selections",
     "Bins": "tts_sim.bins",
     "CacheExhausted": "tts_sim.errors",
+    "CacheFull": "tts_sim.errors",
     "CacheInvalid": "tts_sim.errors",
     "CacheLocked": "tts_sim.errors",
     "CacheMissing": "tts_sim.errors",

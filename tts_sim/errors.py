@@ -4,6 +4,7 @@ TtsSimError ─┬ CacheInvalid     the cache breaks a requirement of its data m
              ├ CacheTooNew      the cache was written by a newer version
              ├ CacheMissing     no such file, or not a cache
              ├ CacheLocked      somebody else is writing to the cache
+             ├ CacheFull        no room on the disk for what was to be stored
              ├ QueryRefused     SQL that does more than read
              ├ ImportFailed     a file that cannot be imported (file, line)
              ├ CacheExhausted   a replay asks for more than is cached
@@ -17,6 +18,7 @@ A bad argument is a ValueError that echoes the value and names what is allowed.
 from __future__ import annotations
 
 from cache.errors import (
+    CacheFull,
     CacheInvalid,
     CacheLocked,
     CacheMissing,
@@ -28,6 +30,7 @@ from cache.errors import (
 
 __all__ = [
     "CacheExhausted",
+    "CacheFull",
     "CacheInvalid",
     "CacheLocked",
     "CacheMissing",
