@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from generate.training.command import app as train
 from tts_sim.cli.options import AsCsv, AsJson
 
 if TYPE_CHECKING:
     from generate.recorder import Progress
 
 app = typer.Typer(help="Fill a cache with a model (needs the extra 'generate').", no_args_is_help=True)
+app.add_typer(train, name="train")
 
 Into = Annotated[str, typer.Argument(metavar="CACHE", help="The .duckdb file to fill.")]
 RunName = Annotated[str | None, typer.Option("--run", metavar="ID", help="The run (default: the only recorded one).")]
