@@ -9,10 +9,12 @@ import typer
 from generate.flags import flag_value
 from generate.reporting import generating
 from generate.run_command import record_and_say, run, stoppable
+from generate.training.command import app as train
 from tts_sim.cli.options import AsCsv, AsJson
 
 app = typer.Typer(help="Fill a cache with a model (needs the extra 'generate').", no_args_is_help=True)
 app.command("run")(run)
+app.add_typer(train, name="train")
 
 Into = Annotated[str, typer.Argument(metavar="CACHE", help="The .duckdb file to fill.")]
 RunName = Annotated[str | None, typer.Option("--run", metavar="ID", help="The run (default: the only recorded one).")]

@@ -36,6 +36,7 @@ def loaded_by(code: str) -> list[str]:
         ["report", "--help"],
         ["generate", "--help"],
         ["generate", "sample", "--help"],
+        ["generate", "train", "prm", "--help"],
         ["nonsense"],
     ],
 )

@@ -1,0 +1,1 @@
+"""Training from a cache's own runs: process verifier, outcome verifier, revision model."""

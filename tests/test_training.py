@@ -1,0 +1,312 @@
+"""Training from a cache: what is learned, what is held out; and the saved models score, sample and are replayed."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cache import create_cache, open_cache
+from cache.check import violations
+from generate.plans import Chains, staircase
+from generate.questions import read_questions
+from generate.runs import build_recorder, fulfil
+from generate.settings import RunSettings
+from generate.training.fit import Fit
+from generate.training.material import Material, Sampled, read_material, split_questions, step_values
+from generate.training.outcome_verifier import train_outcome_verifier
+from generate.training.process_verifier import label_steps
+from generate.training.reviser import chain_revisions, revision_example, sampled_revisions
+from generate.training.verifier_fit import as_read, token_example
+from generate.verifiers.token_classifier import load_token_classifier
+from tests.command import printed_json, tts_sim, write_jsonl
+from tests.tiny import save_models, write_questions
+
+QUICK = ("--device", "cpu", "--rate", "3e-3", "--batch-tokens", "512", "--held-out", "0.25")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    torch.set_num_threads(1)
+    return save_models(tmp_path_factory.mktemp("models"))
+
+
+def tree(number: int, chance: random.Random) -> dict[str, Any]:
+    """Four first steps with three endings each; a * anywhere makes a solution wrong."""
+    nodes: list[dict[str, Any]] = []
+    for _ in range(4):
+        sign = chance.choice("+*")
+        first = len(nodes)
+        digits = f"{chance.randrange(100):02}"
+        nodes.append({"id": first, "parent": None, "tokens": 5, "text": f"{sign}{digits}=\n"})
+        for _ in range(3):
+            other = chance.choice("+*")
+            right = "*" not in sign + other
+            text = f"{other}{chance.randrange(100):02}={'1' if right else '2'}"
+            end = {"answer": text[-1], "text": text}
+            nodes.append({"id": len(nodes), "parent": first, "tokens": 5, **end})
+    return {"question_id": f"q{number}", "prompt": f"{number}+1\n", "gold": "1", "nodes": nodes}
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of 24 questions whose right solutions can be told by their text."""
+    folder = tmp_path_factory.mktemp("trees")
+    chance = random.Random(0)
+    lines = write_jsonl(folder / "trees.jsonl", [tree(number, chance) for number in range(24)])
+    assert tts_sim("import", "native", lines, "--into", folder / "trees.duckdb").status == 0
+    return folder / "trees.duckdb"
+
+
+def trained(*arguments: object) -> dict[str, Any]:
+    """The report that `generate train …` prints and keeps."""
+    ended = tts_sim("generate", "train", *arguments, *QUICK)
+    assert ended.status == 0, ended.err
+    report: dict[str, Any] = json.loads(ended.out)
+    out = Path(str(arguments[arguments.index("--out") + 1]))
+    assert json.loads((out / "report.json").read_text()) == report
+    assert not list(out.parent.glob(f".{out.name}.*"))
+    return report
+
+
+def test_from_training_to_a_replayed_curve(trees: Path, models: tuple[str, str], tmp_path: Path) -> None:
+    report = trained("prm", trees, "--model", models[0], "--out", tmp_path / "prm", "--epochs", 30)
+    after, before = report["held_out"], report["held_out_before"]
+    assert after["auc_within_questions"] > 0.85 and after["num_questions"] == 6 == len(report["held_out_questions"])
+    assert after["step_mse"] < 0.7 * after["step_mse_of_mean"]
+    assert after["brier"] < before["brier"]
+    assert report["num_targets"] == 18 * 16  # each node of the trees once
+
+    cache = tmp_path / "run.duckdb"
+    asked = write_questions(tmp_path / "questions.jsonl")
+    sample = ("generate", "sample", cache, "--model", models[0], "--questions", asked, "-n", 8, "--delimiter", "\\n",
+              "--temperature", 1, "--max-tokens", 20, "--answer", "final-number", "--grader", "exact",
+              "--device", "cpu")  # fmt: skip
+    assert tts_sim(*sample).status == 0
+    score = ("generate", "score", cache, "--verifier", tmp_path / "prm", "--verifier-id", "prm", "--device", "cpu")
+    assert tts_sim(*score).status == 0
+    rows = printed_json("replay", cache, "-s", "sample+weighted", "-b", "1,2,4")
+    assert [row["budget"] for row in rows] == [1, 2, 4] and all(row["supported"] == 1 for row in rows)
+    assert trained("orm", trees, "--model", tmp_path / "prm", "--out", tmp_path / "orm")["base"].endswith("prm")
+
+
+def test_outcome_verifier(trees: Path, models: tuple[str, str], tmp_path: Path) -> None:
+    report = trained("orm", trees, "--model", models[1], "--out", tmp_path / "orm", "--epochs", 30)
+    assert report["held_out"]["auc_within_questions"] > 0.85
+    assert report["num_targets"] == 18 * 12  # solutions
+
+
+def test_reviser_learns_what_follows_wrong_attempts_and_records_chains(
+    trees: Path, models: tuple[str, str], tmp_path: Path
+) -> None:
+    report = trained(
+        "reviser", trees, "--model", models[0], "--out", tmp_path / "reviser", "--epochs", 5, "--separator", "<next>"
+    )
+    assert report["held_out"]["loss"] < 0.8 * report["held_out_before"]["loss"]
+    assert (report["separator"], report["context_attempts"]) == ("<next>", 4)
+    run = RunSettings(
+        "revise", "revisions", str(tmp_path / "reviser"), "\n", 1.0, 0, 8, 3, max_tokens=20, extract="final-number",
+        grader="exact", separator=report["separator"], context_attempts=report["context_attempts"],
+    )  # fmt: skip
+    path = tmp_path / "revise.duckdb"
+    with create_cache(path) as cache:
+        asked = read_questions(write_questions(tmp_path / "questions.jsonl"))
+        fulfil(cache, build_recorder(cache, run, questions=asked, device="cpu"), [Chains(staircase(4))])
+        assert violations(cache) == []
+        cache.connection.execute("UPDATE answers SET correct = answer_id % 2 = 1")  # for something to tell apart
+    [row] = printed_json("replay", path, "-s", "revise(sequential=4)+oracle", "-b", 4)
+    assert row["supported"] == 1
+    again = trained("reviser", path, "--model", tmp_path / "reviser", "--out", tmp_path / "again")
+    assert again["separator"] == "<next>" and again["num_examples"] > 0
+    assert trained("orm", path, "--model", models[1], "--out", tmp_path / "judge")["held_out"]["num_solutions"] > 0
+    ended = tts_sim("generate", "train", "prm", path, "--model", models[1], "--out", tmp_path / "no", *QUICK)
+    assert ended.status == 1 and "run 'revise' is of kind revisions" in ended.err
+
+
+def test_the_same_seed_trains_the_same_model(trees: Path, models: tuple[str, str], tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        trained("prm", trees, "--model", models[0], "--out", tmp_path / name, "--epochs", 2)
+    assert (tmp_path / "one/model.safetensors").read_bytes() == (tmp_path / "two/model.safetensors").read_bytes()
+
+
+def test_targets_stand_where_the_verifier_takes_its_scores(trees: Path, models: tuple[str, str]) -> None:
+    judge = load_token_classifier(models[1], verifier_id="prm", device="cpu")
+    with open_cache(trees) as cache:
+        material = read_material(cache, None)
+        labelled = label_steps(material, step_values(cache, "trees"))
+    for item, solution in zip(labelled[:12], material.solutions, strict=False):
+        example = token_example(item._replace(targets=(1.0,) * len(solution.texts)), judge.tokenizer)
+        with torch.inference_mode():
+            logits = judge.model(torch.tensor([example.ids])).logits[0, :, 0]
+        read = [float(torch.sigmoid(logits[place])) for place, target in enumerate(example.targets) if target == 1]
+        assert read == pytest.approx(judge.score([as_read(material, solution)])[0], abs=1e-4)
+
+
+def test_values_are_the_share_of_right_solutions_below_and_each_node_once(trees: Path) -> None:
+    with open_cache(trees) as cache:
+        material = read_material(cache, "trees")
+        values = step_values(cache, "trees")
+        labelled = label_steps(material, values)
+        finished_only = step_values(cache, "trees", min_solutions=4)
+    shown: dict[int, list[bool]] = {}
+    for solution in material.solutions:
+        shown.setdefault(solution.node_ids[0], []).append(solution.correct)
+    for node_id, right in shown.items():
+        assert values[node_id] == pytest.approx(sum(right) / 3)
+        assert node_id not in finished_only
+    assert len(finished_only) == len(material.solutions)
+    assert sum(target is not None for item in labelled for target in item.targets) == len(values)
+
+
+def test_a_cut_solution_is_no_target_but_counts_above_it(tmp_path: Path) -> None:
+    nodes = [
+        {"id": 1, "parent": None, "tokens": 2, "text": "+1=\n"},
+        {"id": 2, "parent": 1, "tokens": 2, "text": "+1=1", "answer": "1"},
+        {"id": 3, "parent": 1, "tokens": 2, "text": "+1=", "stop": "length"},
+        {"id": 4, "parent": 1, "tokens": 2, "text": "+1=2", "answer": "1", "greedy": True},
+    ]
+    lines = write_jsonl(tmp_path / "q.jsonl", [{"question_id": "q", "prompt": "1\n", "gold": "1", "nodes": nodes}])
+    assert tts_sim("import", "native", lines, "--into", tmp_path / "q.duckdb").status == 0
+    with open_cache(tmp_path / "q.duckdb") as cache:
+        material = read_material(cache, None)
+        labelled = label_steps(material, step_values(cache, "q"))
+    assert [item.targets for item in labelled] == [(0.5, 1.0), (None, None)]  # and nothing of the greedy one
+
+
+def material_of(*solutions: Sampled, revisions: Any = None) -> Material:
+    return Material("run", {"q": "Q"}, solutions, revisions)
+
+
+def flat(*solutions: tuple[str, bool | None]) -> list[Sampled]:
+    return [
+        Sampled("q", (place,), (text,), "eos", right is not None, bool(right))
+        for place, (text, right) in enumerate(solutions)
+    ]
+
+
+def test_the_last_wrong_sample_is_the_closest_to_the_right_one() -> None:
+    material = material_of(
+        *flat(("1+1=2", True), ("1+1=3", False), ("9*9", False), ("9*8", False), ("9*8", False), ("lost", None))
+    )
+    revisions = sampled_revisions(material, most=4, per_question=200, seed=0)
+    lengths = [len(one.wrong) for one in revisions]
+    assert set(lengths) == {0, 1, 2, 3}  # three texts; 3 and 4 fall together
+    assert all(abs(lengths.count(length) / 200 - 0.2) < 0.1 for length in (0, 1, 2))
+    for one in revisions:
+        assert one.right == "1+1=2" and len(set(one.wrong)) == len(one.wrong)
+        assert not one.wrong or one.wrong[-1] == "1+1=3"
+    assert revisions == sampled_revisions(material, most=4, per_question=200, seed=0)
+    assert sampled_revisions(material_of(*flat(("a", True), ("lost", None))), most=4, per_question=1, seed=0) == []
+
+
+def test_chains_give_their_wrong_attempts_in_order() -> None:
+    from generate.recorder import RevisionContext
+
+    grades = [False, None, True, False, True, True]
+    attempts = [
+        Sampled("q", tuple(range(end + 1)), tuple("abcdef"[: end + 1]), "eos", grade is not None, bool(grade))
+        for end, grade in enumerate(grades)
+    ]
+    material = material_of(*attempts, revisions=RevisionContext("|", 4))
+    revisions = chain_revisions(material, per_question=9, seed=0)
+    assert [(one.wrong, one.right) for one in revisions] == [(("a",), "c"), (("a", "d"), "e")]
+    assert len(chain_revisions(material, per_question=1, seed=0)) == 1
+
+
+def test_only_the_right_attempt_is_a_target(models: tuple[str, str]) -> None:
+    from generate.recorder import RevisionContext
+
+    judge = load_token_classifier(models[1], verifier_id="prm", device="cpu")
+    [one] = [
+        one for one in sampled_revisions(
+            material_of(*flat(("1+1=2", True), ("1+1=3", False))), most=1, per_question=6, seed=0
+        ) if one.wrong
+    ][:1]  # fmt: skip
+    material = Material("run", {"q": "1+1\n"}, (), None)
+    example = revision_example(one, material, RevisionContext("<next>", 4), judge.tokenizer)
+    assert judge.tokenizer.decode(example.ids) == "1+1=3<next>1+1\n1+1=2<eos>"
+    learned = [token for token, target in zip(example.ids, example.targets, strict=True) if target == token]
+    assert judge.tokenizer.decode(learned) == "1+1=2<eos>"
+
+
+def test_the_split_is_by_question_and_the_same_for_every_stage() -> None:
+    names = [f"q{number}" for number in range(50)]
+    train, held_out = split_questions(names, held_out=0.2, seed=1)
+    assert len(held_out) == 10 and sorted([*train, *held_out]) == sorted(names)
+    assert split_questions(names[::-1] * 3, held_out=0.2, seed=1) == (train, held_out)
+    assert split_questions(names, held_out=0.2, seed=2)[1] != held_out
+    assert [len(part) for part in split_questions(names[:3], held_out=0.9, seed=0)] == [2, 1]
+    with pytest.raises(ValueError, match="2 questions to learn from: training needs 3 at least"):
+        split_questions(names[:2], held_out=0.2, seed=1)
+    with pytest.raises(ValueError, match=r"held-out share 1\.0"):
+        split_questions(names, held_out=1.0, seed=1)
+
+
+@pytest.mark.parametrize("stage", ["prm", "orm", "reviser"])
+def test_bad_input(stage: str, trees: Path, models: tuple[str, str], tmp_path: Path) -> None:
+    def refused(cache: Path, said: str, *more: object, out: object = None) -> None:
+        where = tmp_path / "new" if out is None else out
+        ended = tts_sim("generate", "train", stage, cache, "--model", models[0], "--out", where, *QUICK, *more)
+        assert ended.status == 1 and ended.out == "", ended
+        assert said in ended.err and ended.err.startswith("tts-sim: ") and ended.err.count("\n") == 1
+        assert not (tmp_path / "new").exists() and not list(tmp_path.glob(".*"))
+
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "notes").write_text("mine")
+    refused(trees, "exists already", out=tmp_path / "taken")
+    refused(trees, "does not exist", out=tmp_path / "no" / "where")
+    refused(tmp_path / "no.duckdb", "there is no cache")
+    refused(trees, "run 'no' is not in", "--run", "no")
+    refused(trees, "epochs 0.0", "--epochs", 0)
+    refused(trees, "rate nan", "--rate", "nan")
+    refused(trees, "held-out share 2.0", "--held-out", 2)
+    refused(trees, "--dtype int8", "--dtype", "int8")
+    refused(trees, "longer than 3 tokens", "--max-tokens", 3)
+    refused(trees, "cannot be loaded", "--model", tmp_path / "nothing")
+
+    question = tree(0, random.Random(0))
+    ungraded = question | {
+        "nodes": [node | ({"answer": None} if "answer" in node else {}) for node in question["nodes"]]
+    }
+    for name, questions in (("few", [question]), ("ungraded", [ungraded])):
+        lines = write_jsonl(tmp_path / f"{name}.jsonl", questions)
+        assert tts_sim("import", "native", lines, "--into", tmp_path / f"{name}.duckdb").status == 0
+    refused(tmp_path / "few.duckdb", "1 questions to learn from")
+    refused(tmp_path / "ungraded.duckdb", "no right solution")
+
+
+def test_no_wrong_attempt_beside_a_right_one(models: tuple[str, str], tmp_path: Path) -> None:
+    one = {"id": 1, "parent": None, "tokens": 2}
+    questions = [
+        {
+            "question_id": f"q{n}",
+            "prompt": "1\n",
+            "gold": "1",
+            "nodes": [one | {"text": f"={n % 2}", "answer": f"{n % 2}"}],
+        }
+        for n in range(6)
+    ]
+    lines = write_jsonl(tmp_path / "apart.jsonl", questions)
+    assert tts_sim("import", "native", lines, "--into", tmp_path / "apart.duckdb").status == 0
+    where = ("--model", models[0], "--out", tmp_path / "new", *QUICK)
+    ended = tts_sim("generate", "train", "reviser", tmp_path / "apart.duckdb", *where)
+    assert ended.status == 1 and "no pair of a wrong and a right attempt at one question" in ended.err
+
+
+def test_a_label_that_is_the_same_everywhere_is_refused(models: tuple[str, str], tmp_path: Path) -> None:
+    one = {"id": 1, "parent": None, "tokens": 2}
+    questions = [
+        {"question_id": f"q{n}", "prompt": "1\n", "gold": "1", "nodes": [one | {"text": "=1", "answer": "1"}]}
+        for n in range(4)
+    ]
+    ids = [question["question_id"] for question in questions]
+    [apart] = split_questions(ids, held_out=0.25, seed=0)[1]
+    next(q for q in questions if q["question_id"] == apart)["nodes"][0] |= {"answer": "2"}  # type: ignore[index]
+    lines = write_jsonl(tmp_path / "same.jsonl", questions)
+    assert tts_sim("import", "native", lines, "--into", tmp_path / "same.duckdb").status == 0
+    with open_cache(tmp_path / "same.duckdb") as cache, pytest.raises(ValueError, match="one label only"):
+        train_outcome_verifier(cache, models[0], tmp_path / "new", fit=Fit(held_out=0.25, device="cpu"))
