@@ -74,6 +74,13 @@ def test_a_draw_does_not_depend_on_its_batch(base: str) -> None:
     assert texts(sampler(base, batch_rows=5).sample(list(reversed(wanted)))) == list(reversed(together))
 
 
+def test_distinct_contexts_of_one_length_keep_their_rows(base: str) -> None:
+    """Contexts in another order than their texts', none twice: each is continued, not its neighbour."""
+    draws = sampler(base)
+    wanted = [Request("9\n", f"{digit}\n", node_key(0, "q", (digit,))) for digit in (3, 1, 2)]
+    assert texts(draws.sample(wanted)) == [texts(draws.sample([request]))[0] for request in wanted]
+
+
 def test_step_by_step_is_the_same_as_to_the_end(base: str) -> None:
     draws = sampler(base)
     for request, whole in zip(requests(3), texts(draws.sample(requests(3))), strict=True):

@@ -97,7 +97,7 @@ class TransformersSampler:
         room = int(limits.max())
         logits, cache, mask = self._read([encoded[name] for name in unique], longest)
         gather = torch.tensor([place[name] for name in names], device=self.device)
-        if len(unique) < len(names):
+        if unique != names:  # fewer, or as many in another order
             cache.batch_select_indices(gather)
             logits = logits[gather]
             mask = mask[gather] if mask is not None else None
