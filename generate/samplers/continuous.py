@@ -27,8 +27,8 @@ class ContinuousSampler(TransformersSampler):
     prefix, and by later calls (the next steps of a tree) as long as the pages have not been needed for others. What is
     left of a prefix beyond its whole pages is read for each request. Flash attention, where it is installed, wants
     pages of 256 tokens.
-    Memory for pages is `cache_share` of what is free on the GPU at the first call (chosen by the library if None); on
-    a CPU, which is meant for tests, room for `batch_rows` requests of the first call.
+    Memory for pages is `cache_share` of what this process has left of the GPU at the first call; on a CPU, which is
+    meant for tests, room for `batch_rows` requests of the first call.
     Raises ValueError where the model's attention cannot be paged, and what the library's own thread died of.
     Source: transformers ≥ 5.23, `generation/continuous_batching`; the choice of tokens is ours (`keyed_choice`).
     """
@@ -39,13 +39,13 @@ class ContinuousSampler(TransformersSampler):
         tokenizer: Any,
         *,
         page_size: int | None = None,
-        cache_share: float | None = None,
+        cache_share: float = 0.7,
         **settings: Any,
     ) -> None:
         super().__init__(model, tokenizer, **settings)
         if page_size is not None and page_size < 4:
             raise ValueError(f"page size {page_size}: expected a whole number from 4.")
-        if cache_share is not None and not 0 < cache_share <= 1:
+        if not 0 < cache_share <= 1:
             raise ValueError(f"cache share {cache_share}: expected a number above 0 and up to 1.")
         self.page_size = page_size or (256 if self.device.type == "cuda" else 16)
         self.cache_share = cache_share

@@ -13,6 +13,7 @@ from generate.keys import mix_tensor, signed
 from generate.protocols import Request
 
 Choose = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+ROWS = 64  # noise of so many rows at a time: of all, it would take more memory than the weights
 SPARE = 4  # places beyond the longest solution: one may be computed past the end, and each writes to the next
 
 
@@ -81,7 +82,8 @@ class KeyedChoice(ContinuousBatchingLogitsProcessor):
         cells = tensor_arg[: len(scores)].long()
         slots = cells // self.width
         keys, offsets, states = self.keys[cells], self.offsets[cells].long(), self.states[cells].long()
-        chosen = self.choose(scores, keys, offsets, self.greedy[slots])
+        parts = (column.split(ROWS) for column in (scores, keys, offsets, self.greedy[slots]))
+        chosen = torch.cat([self.choose(*part) for part in zip(*parts, strict=True)])
         chosen = torch.where(self.stopped[cells], self.end_token, chosen)
         after = self.automaton[states, chosen]
         done = (after == self.accepted) & self.split[slots]
