@@ -21,6 +21,10 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto (as saved), float32, bfloat16 or float16.")]
 BatchRows = Annotated[int, typer.Option("--batch-rows", help="Sequences that are generated side by side.")]
 
+SamplerName = Annotated[
+    str, typer.Option("--sampler", help="plain, continuous (batching), or auto: continuous on CUDA; same draws.")
+]
+
 
 @app.command()
 def sample(
@@ -47,6 +51,7 @@ def sample(
     device: Device = "auto",
     dtype: Dtype = "auto",
     batch_rows: BatchRows = 512,
+    sampler: SamplerName = "auto",
 ) -> None:
     """Record independent solutions of each question, with step scores; goes on where an earlier call ended."""
     with _generating() as progress:
@@ -81,6 +86,7 @@ def sample(
                 device=device,
                 dtype=dtype,
                 batch_rows=batch_rows,
+                sampler=sampler,
                 progress=progress,
             )
             made = fulfil(opened, recorder, [flat(n)])
@@ -101,6 +107,7 @@ def fill(
     device: Device = "auto",
     dtype: Dtype = "auto",
     batch_rows: BatchRows = 512,
+    sampler: SamplerName = "auto",
 ) -> None:
     """Generate what replays of the strategies lack, layer by layer, until nothing is missing."""
     if bool(strategy) == bool(demand):
@@ -119,7 +126,13 @@ def fill(
         with create_cache(cache) as opened:
             settings, _ = stored_settings(opened, run)
             recorder = build_recorder(
-                opened, settings, device=device, dtype=dtype, batch_rows=batch_rows, progress=progress
+                opened,
+                settings,
+                device=device,
+                dtype=dtype,
+                batch_rows=batch_rows,
+                sampler=sampler,
+                progress=progress,
             )
             if demand:
                 draws = read_demand(demand, opened, settings)

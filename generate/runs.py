@@ -20,11 +20,11 @@ from generate.recorder import Progress, Recorder, RevisionContext
 from generate.settings import RunSettings, VerifierSettings, model_path, provenance, stored_settings
 
 
-def start_run(cache: Cache, settings: RunSettings, model_facts: Mapping[str, int]) -> None:
+def start_run(cache: Cache, settings: RunSettings, model_facts: Mapping[str, int], sampler: str | None = None) -> None:
     """Enters the run with its model and verifiers; a run that is there already must have the same settings.
 
-    `model_facts` are num_params, pretraining_tokens, finetuning_tokens, as far as known. Raises ValueError if the
-    settings differ.
+    `model_facts` are num_params, pretraining_tokens, finetuning_tokens, as far as known; `sampler` is named in the
+    provenance, for samplers draw the same but for rounding. Raises ValueError if the settings differ.
     """
     runs = cache.frame("SELECT provenance FROM runs WHERE run_id = $run", {"run": settings.run_id})
     if len(runs):
@@ -56,7 +56,7 @@ def start_run(cache: Cache, settings: RunSettings, model_facts: Mapping[str, int
                 "root_pool": [settings.root_pool],
                 "step_pool": [settings.step_pool],
                 "exchangeable": [True],
-                "provenance": [provenance(settings)],
+                "provenance": [provenance(settings, **({"sampler": sampler} if sampler else {}))],
                 "started": [now()],
             }
         ),
@@ -84,19 +84,20 @@ def build_recorder(
     device: str = "auto",
     dtype: str = "auto",
     batch_rows: int = 512,
+    sampler: str = "auto",
     progress: Progress | None = None,
 ) -> Recorder:
     """The recorder of a run, with its models loaded; `questions` are entered first (those that are there must agree).
 
     `model_facts` (pretraining_tokens, finetuning_tokens) go into the cache's table of models.
     Relative model directories are looked for in the working directory, then in `models_in` (default: the folder of
-    the cache).
+    the cache). `sampler` is that of `load_sampler`.
     """
     from generate.samplers.transformers import load_sampler
     from generate.verifiers.token_classifier import load_token_classifier
 
     folder = models_in or cache.path.parent
-    sampler = load_sampler(
+    loaded = load_sampler(
         model_path(settings.model, folder),
         delimiter=settings.delimiter,
         temperature=settings.temperature,
@@ -105,6 +106,7 @@ def build_recorder(
         batch_rows=batch_rows,
         dtype=dtype,
         device=device,
+        sampler=sampler,
     )
     if questions is not None:
         cache.append(questions=questions)
@@ -118,13 +120,15 @@ def build_recorder(
         )
         for verifier in settings.verifiers
     ]
-    start_run(cache, settings, {"num_params": sampler.model.num_parameters()} | dict(model_facts or {}))
+    start_run(
+        cache, settings, {"num_params": loaded.model.num_parameters()} | dict(model_facts or {}), type(loaded).__name__
+    )
     for verifier, settled in zip(verifiers, settings.verifiers, strict=True):
         _enter_model(cache, settled.model, verifier.model.num_parameters())
     return Recorder(
         cache,
         settings.run_id,
-        sampler,
+        loaded,
         verifiers,
         AnswerBook(cache, grader(settings.grader)),
         extract=extractor(settings.extract),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -13,7 +10,6 @@ from generate.protocols import Request, Step
 from generate.samplers.continuous import ContinuousSampler
 from generate.samplers.transformers import TransformersSampler, load_sampler
 from tests.tiny import PROMPTS, save_models
-
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +67,11 @@ def test_single_steps_end_at_the_delimiter(base: str, delimiter: str) -> None:
     same(sampler.sample(wanted), first)
     second = [
         Request(
-            request.prompt, steps[0].text, node_key(1, "q", (place,)), prefix_tokens=steps[0].tokens, to_end=place % 2 == 0
+            request.prompt,
+            steps[0].text,
+            node_key(1, "q", (place,)),
+            prefix_tokens=steps[0].tokens,
+            to_end=place % 2 == 0,
         )
         for place, (request, steps) in enumerate(zip(wanted, first, strict=True))
         if steps[0].stop == "step"

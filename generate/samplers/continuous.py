@@ -114,7 +114,10 @@ class ContinuousSampler(TransformersSampler):
         return Written(tokens.long(), logprobs, closed, counts, counts >= torch.tensor(limits))
 
     def _read_shared(self, manager: ContinuousBatchingManager, prompts: Sequence[Sequence[int]]) -> None:
-        """Reads prefixes of several requests once, so that their pages are there when the requests come."""
+        """Reads prefixes of several requests once, so that their pages are there when the requests come.
+
+        Two tokens are written: the library does not keep the pages of a request that ends with its first.
+        """
         shared = [
             prompt
             for prompt, count in Counter(map(tuple, prompts)).items()
@@ -122,7 +125,7 @@ class ContinuousSampler(TransformersSampler):
         ]
         names = {f"prefix {place}" for place in range(len(shared))}
         for place, prompt in enumerate(shared):
-            manager.add_request(list(prompt), request_id=f"prefix {place}", max_new_tokens=1, eos_token_id=[])
+            manager.add_request(list(prompt), request_id=f"prefix {place}", max_new_tokens=2, eos_token_id=[])
         self._collect(manager, names)
 
     def _collect(self, manager: ContinuousBatchingManager, names: set[str]) -> dict[str, int]:
@@ -150,7 +153,9 @@ class ContinuousSampler(TransformersSampler):
             self.model.destroy_cached_continuous_batching_manager()  # another sampler's, on the same model
             pages = None if self.device.type == "cuda" else -(-self.batch_rows * longest // self.page_size) + 2
             self.manager = self.model.init_continuous_batching(
-                generation_config=GenerationConfig(do_sample=False, eos_token_id=self.end_tokens),
+                generation_config=GenerationConfig(  # type: ignore[no-untyped-call]
+                    do_sample=False, eos_token_id=self.end_tokens
+                ),
                 continuous_batching_config=ContinuousBatchingConfig(
                     page_size=self.page_size,
                     num_blocks=pages,

@@ -82,7 +82,7 @@ class KeyedChoice(ContinuousBatchingLogitsProcessor):
         cells = tensor_arg[: len(scores)].long()
         slots = cells // self.width
         keys, offsets, states = self.keys[cells], self.offsets[cells].long(), self.states[cells].long()
-        parts = (column.split(ROWS) for column in (scores, keys, offsets, self.greedy[slots]))
+        parts = (torch.split(column, ROWS) for column in (scores, keys, offsets, self.greedy[slots]))
         chosen = torch.cat([self.choose(*part) for part in zip(*parts, strict=True)])
         chosen = torch.where(self.stopped[cells], self.end_token, chosen)
         after = self.automaton[states, chosen]
