@@ -43,6 +43,10 @@ Connections = Annotated[int, typer.Option("--connections", help="Requests that a
 Timeout = Annotated[float, typer.Option("--timeout", help="Seconds that a server may take for one completion.")]
 Retries = Annotated[int, typer.Option("--retries", help="Further tries of a request that a server failed.")]
 
+SamplerName = Annotated[
+    str, typer.Option("--sampler", help="plain, continuous (batching), or auto: continuous on CUDA; same draws.")
+]
+
 
 @app.command()
 def sample(
@@ -84,6 +88,7 @@ def sample(
     num_params: Annotated[
         int | None, typer.Option("--num-params", help="Parameters of the model at --server, for FLOPs.")
     ] = None,
+    sampler: SamplerName = "auto",
 ) -> None:
     """Record independent solutions of each question, with step scores: `run` with the plan flat, and few flags."""
     from generate.config import VerifierTable, read_config
@@ -116,6 +121,7 @@ def sample(
         "timeout": timeout,
         "retries": retries,
         "num_params": num_params,
+        "sampler": sampler,
     }
     if n < 1:
         raise ValueError(f"-n {n}: expected a whole number from 1.")
@@ -145,6 +151,7 @@ def fill(
     connections: Connections = 64,
     timeout: Timeout = 600.0,
     retries: Retries = 5,
+    sampler: SamplerName = "auto",
 ) -> None:
     """Generate what replays of the strategies lack, layer by layer, until nothing is missing."""
     if bool(strategy) == bool(demand):
@@ -175,6 +182,7 @@ def fill(
                 progress=progress,
                 meter=progress.meter,
                 stopping=stopping,
+                sampler=sampler,
             )
             if demand:
                 draws = read_demand(demand, opened, settings)

@@ -68,6 +68,7 @@ def record(
                 dtype=config.dtype,
                 attention=config.attention,
                 batch_rows=config.batch_rows,
+                sampler=config.sampler,
                 commit_draws=config.commit_draws,
                 grade_seconds=config.grade_seconds,
                 trust_remote_code=config.trust_remote_code,

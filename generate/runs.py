@@ -140,6 +140,7 @@ def build_recorder(
     trust_remote_code: bool = False,
     trust_functions: bool = False,
     server: ServerSettings | None = None,
+    sampler: str = "auto",
     progress: Progress | None = None,
     meter: Meter | None = None,
     stopping: Event | None = None,
@@ -150,8 +151,9 @@ def build_recorder(
     `server`, or one that the run was recorded with, that server has the model, under the name in the settings; the key
     in TTS_SIM_API_KEY is sent to an address that was given only.
     Relative model directories are looked for in the working directory, then in `models_in` (default: the folder of
-    the cache). `trust_remote_code`, and `trust_functions` for Python functions that extract or grade, are asked for at
-    each call and never stored: a stranger's cache must not decide them.
+    the cache). `sampler` is that of `load_sampler`; each session names it. `trust_remote_code`, and `trust_functions`
+    for Python functions that extract or grade, are asked for at each call and never stored: a stranger's cache must not
+    decide them.
     Raises ValueError for settings, or prompts, that are not those that the run was begun with.
     """
     if settings.functions and not trust_functions:
@@ -168,11 +170,11 @@ def build_recorder(
     extract, judge = extractor(settings.extract, seconds=grade_seconds), grader(settings.grader, seconds=grade_seconds)
     url = (server and server.url) or _server(cache, settings.run_id)
     facts = dict(model_facts or {})
-    sampler: Sampler
+    drawing: Sampler
     machine: dict[str, Any] = {"hardware": hardware()}
     if url is not None:
         reach = server or ServerSettings()
-        sampler = ServerSampler(
+        drawing = ServerSampler(
             url,
             settings.model,
             delimiter=settings.delimiter,
@@ -184,7 +186,7 @@ def build_recorder(
             retries=reach.retries,
             api_key=os.environ.get("TTS_SIM_API_KEY") if reach.url else None,  # a stranger's cache must not collect it
         )
-        url = sampler.place.url
+        url = drawing.place.url
         tokenizer = load_tokenizer(settings.model, settings.revision) if settings.chat else None
         machine |= {"server": url, "connections": reach.connections}
         if not reach.url:
@@ -203,14 +205,16 @@ def build_recorder(
             dtype=dtype,
             device=device,
             attention=attention,
+            sampler=sampler,
         )
-        sampler, facts = local, {"num_params": local.model.num_parameters()} | facts
+        drawing, facts = local, {"num_params": local.model.num_parameters()} | facts
         tokenizer = local.tokenizer
         machine |= {
             "device": str(local.model.device),
             "dtype": str(local.model.dtype).removeprefix("torch."),
             "attention": local.model.config._attn_implementation,
             "batch_rows": batch_rows,
+            "sampler": type(local).__name__,
         }
     prompts = run_prompts(settings, tokenizer)
     refuse_other_prompts(cache, settings, prompts)
@@ -244,7 +248,7 @@ def build_recorder(
     return Recorder(
         cache,
         settings.run_id,
-        sampler,
+        drawing,
         verifiers,
         AnswerBook(cache, judge),
         extract=extract,

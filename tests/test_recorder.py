@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -96,6 +97,22 @@ def test_flat_greedy_and_demand_are_fulfilled_and_supported(tmp_path: Path, mode
         nodes = cache.table("nodes")
         assert len(cache.table("scores")) == len(nodes)
         assert nodes.filter(pl.col("parent_id").is_null() & ~pl.col("greedy"))["draw"].n_unique() == 8
+
+
+def test_continuous_batching_records_the_same(tmp_path: Path, models: tuple[str, str]) -> None:
+    kept = []
+    for sampler in ("plain", "continuous"):
+        path = tmp_path / f"{sampler}.duckdb"
+        with create_cache(path) as cache:
+            recorder = build_recorder(
+                cache, settings(models), questions=questions(tmp_path), device="cpu", batch_rows=16, sampler=sampler
+            )
+            fulfil(cache, recorder, [flat(8), Greedy(), Demand(STRATEGIES, (2, 4), trials=2, seed=5)])
+            kept.append(cache.frame("SELECT provenance FROM runs").item())
+    plain, continuous = (contents(tmp_path / f"{sampler}.duckdb") for sampler in ("plain", "continuous"))
+    assert plain.drop("score").equals(continuous.drop("score"))
+    assert (plain["score"] - continuous["score"]).abs().max() < 1e-4  # type: ignore[operator]
+    assert [json.loads(text)["sessions"][0]["sampler"] for text in kept] == ["TransformersSampler", "ContinuousSampler"]
 
 
 def test_scores_are_those_of_the_whole_solution_in_one_pass(tmp_path: Path, models: tuple[str, str]) -> None:

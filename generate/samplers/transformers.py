@@ -13,6 +13,7 @@ from generate.protocols import Request, Step
 from generate.samplers.boundaries import delimiter_automaton
 from generate.samplers.buffer_cache import buffer_cache
 
+SAMPLERS = ("auto", "plain", "continuous")
 SHRINK = 0.75  # rows are dropped from the batch once fewer than this share of them goes on
 
 
@@ -227,16 +228,28 @@ def load_sampler(
     dtype: str = "auto",
     device: str = "auto",
     attention: str = "auto",
+    sampler: str = "auto",
 ) -> TransformersSampler:
-    """A sampler with the causal language model at `path`, a directory or a Hugging Face id. Raises ValueError."""
+    """A sampler with the causal language model at `path`, a directory or a Hugging Face id.
+
+    `sampler` is plain, continuous (continuous batching) or auto: continuous on CUDA, plain elsewhere. All draw the
+    same tokens, but for rounding. Raises ValueError for another one, or if the model cannot be loaded.
+    """
     from transformers import AutoModelForCausalLM
 
     from generate.loading import load_pretrained
 
+    if sampler not in SAMPLERS:
+        raise ValueError(f"sampler '{sampler}': expected {', '.join(SAMPLERS)}.")
     model, tokenizer = load_pretrained(
         AutoModelForCausalLM, path, revision=revision, dtype=dtype, device=device, attention=attention
     )
-    return TransformersSampler(
+    made = TransformersSampler
+    if sampler == "continuous" or (sampler == "auto" and model.device.type == "cuda"):
+        from generate.samplers.continuous import ContinuousSampler
+
+        made = ContinuousSampler
+    return made(
         model,
         tokenizer,
         delimiter=delimiter,

@@ -47,9 +47,9 @@ def prm(
     checkpointing: Checkpointing = False,
 ) -> None:
     """Process verifier: predicts the Monte Carlo value of each step."""
-    from generate.cli import _generating
+    from generate.reporting import generating
 
-    with _generating() as progress:
+    with generating() as progress:
         from generate.training.process_verifier import train_process_verifier
         from tts_sim.cli.options import open_for_reading
 
@@ -78,9 +78,9 @@ def orm(
     checkpointing: Checkpointing = False,
 ) -> None:
     """Outcome verifier: predicts whether a solution (of a revision run: an attempt) is right."""
-    from generate.cli import _generating
+    from generate.reporting import generating
 
-    with _generating() as progress:
+    with generating() as progress:
         from generate.training.outcome_verifier import train_outcome_verifier
         from tts_sim.cli.options import open_for_reading
 
@@ -112,9 +112,9 @@ def reviser(
     checkpointing: Checkpointing = False,
 ) -> None:
     """Revision model: writes a right attempt after wrong ones."""
-    from generate.cli import _generating
+    from generate.reporting import generating
 
-    with _generating() as progress:
+    with generating() as progress:
         from generate.training.reviser import train_reviser
         from tts_sim.cli.options import open_for_reading
 

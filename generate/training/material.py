@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cache import Cache
-from generate.recorder import RevisionContext
+from generate.prompts import RevisionContext
 from generate.runs import revision_context
 from generate.settings import stored_settings
 from tts_sim.draws import mix, question_key

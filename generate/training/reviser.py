@@ -16,7 +16,8 @@ from transformers import AutoModelForCausalLM
 from cache import Cache
 from generate.lab.train_reviser import edit_distance
 from generate.lab.training import IGNORE, Example, batches
-from generate.recorder import Progress, RevisionContext
+from generate.prompts import RevisionContext
+from generate.recorder import Progress
 from generate.training.fit import Fit, fresh_directory, load_base, run_fit, save_stage, short_enough
 from generate.training.material import Material, read_material, split_questions
 from tts_sim.draws import mix, question_key
