@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 import time
@@ -269,7 +270,8 @@ def test_parameters_that_a_server_refuses_are_left_out_and_said_once(writer: Mod
         remote = sampler(server, say=said.append)
         remote.sample(requests(3, to_end=False))
         remote.sample(requests(3, to_end=False))
-        assert len(server.bodies) == 2 * 12 + 3  # one was refused, two showed what becomes of a stop string
+        assert len(server.bodies) == 2 * 12 + 4  # one was refused, three showed what becomes of a stop string
+        assert all(json.loads(body["generation_config"])["do_sample"] for body in server.bodies[1:])
     assert len(said) == 2 and "include_stop_str_in_output, min_p" in said[0] and "log-probabilities" in said[1]
     with CompletionsServer(writer, "tgi") as server:
         remote = sampler(server, top_p=0.9)
