@@ -185,12 +185,14 @@ class CompletionsServer:
                 return ids, logprobs, text, None, True
             text = tokenizer.decode(ids)
             before = body["prompt"] if self.dialect.reads_back else ""
-            matched = next(
-                (stop for stop in stops if stop in before[max(0, len(before) - len(stop) + 1) :] + text), None
-            )
+            matched = next((stop for stop in stops if stop in _tail(before, len(stop) - 1) + text), None)
             if matched is not None or len(ids) == body["max_tokens"]:
                 return ids, logprobs, text, matched, False
         raise AssertionError("a writer goes on until the end of sequence")
+
+
+def _tail(text: str, letters: int) -> str:
+    return text[max(0, len(text) - letters) :]
 
 
 def _handler(owner: CompletionsServer) -> type[BaseHTTPRequestHandler]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from generate.protocols import Step
@@ -64,8 +65,8 @@ def joined(parts: Sequence[Completion]) -> Completion:
     return last._replace(
         text="".join(part.text for part in parts),
         tokens=sum(part.tokens for part in parts),
-        pieces=sum(pieces, []) if len(pieces) == len(parts) else None,
-        logprobs=sum(logprobs, []) if len(logprobs) == len(parts) else None,
+        pieces=list(chain.from_iterable(pieces)) if len(pieces) == len(parts) else None,
+        logprobs=list(chain.from_iterable(logprobs)) if len(logprobs) == len(parts) else None,
     )
 
 
