@@ -39,6 +39,7 @@ OPTIONAL = ("seed", "logprobs", "include_stop_str_in_output", "no_stop_trim", "g
 # `transformers serve` takes no top_k, would draw from the 50 likeliest tokens, and only if the model's file says so.
 GENERATION_CONFIG = json.dumps({"do_sample": True, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0})
 UNEXPECTED = "Unexpected fields in the request"  # its words
+COUNTING = "1, 2, 3, 4,"  # what any language model goes on with
 CONTINUED = 1 << 41  # keys of what continues a step: no draw has such a number
 
 
@@ -238,17 +239,20 @@ class ServerSampler:
         """Finds out, once, what the server does with a stop string: a greedy text is made again up to its first letter.
 
         And again up to the prompt's last letter and its first: a server that reads back stops there, too.
-        Raises ServerFailed if it is made whole again, or empty.
+        Raises ServerFailed if it is made whole again, or empty wherever it was tried.
         """
         with self._trying:
             if self._keeps_stop is not None:
                 return
-            plain = Request(request.prompt, request.prefix, 0, self.max_tokens - 16, greedy=True)
-            whole = self._ask(client, plain)
-            letter = whole.text.strip("\N{REPLACEMENT CHARACTER}")[:1]
-            if not letter:
+            for context in (request.prompt + request.prefix, request.prompt, COUNTING):
+                plain = Request(context, "", 0, self.max_tokens - 16, greedy=True)
+                whole = self._ask(client, plain)
+                letter = whole.text.strip("\N{REPLACEMENT CHARACTER}")[:1]
+                if letter:
+                    break
+            else:
                 raise ServerFailed(
-                    f"server {self.place.url} does not say whether it met the stop string, and its greedy answer is "
+                    f"server {self.place.url} does not say whether it met the stop string, and its greedy answers are "
                     "empty: the steps of its solutions cannot be told."
                 )
             stopped = self._ask(client, plain, stop=letter)
@@ -258,7 +262,7 @@ class ServerSampler:
                     "cannot be made. Check how it was started."
                 )
             if letter in stopped.text:
-                border = (request.prompt + request.prefix)[-1:] + letter
+                border = context[-1:] + letter
                 across = self._ask(client, plain, stop=border)
                 began = not whole.text.startswith(letter) or across.tokens < whole.tokens
                 self._reads_back = began and border not in across.text
