@@ -130,6 +130,7 @@ def compare(scored: list[Any], nodes: list[dict[str, Any]], verifiers: dict[str,
     reached = set()
     for family, path in verifiers.items():
         model = load_verifier(path, verifier_id=family, format=family, device="cpu").model
+        model.set_attn_implementation("eager")
 
         @remembered
         def alone(
