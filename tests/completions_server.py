@@ -66,6 +66,7 @@ class Dialect:
     lists_end: bool = True  # also of the end of sequence and of a stop string that is dropped
     refuses: Callable[[dict[str, Any]], str | None] = lambda body: None
     heeds_stop: bool = True
+    reads_back: bool = False  # a stop string may begin in the prompt
 
 
 def unexpected(*known: str) -> Callable[[dict[str, Any]], str | None]:
@@ -90,7 +91,14 @@ DIALECTS = {
         Dialect("vllm without inclusion", says="stop_reason"),
         Dialect("sglang", keeps="no_stop_trim", whole_token=True, says="matched_stop"),
         Dialect("tgi", keeps=True, whole_token=True, stop_finish="stop_sequence", lists=False, refuses=full_nucleus),
-        Dialect("transformers", keeps=True, whole_token=True, lists=False, refuses=unexpected(*COMMON)),
+        Dialect(
+            "transformers",
+            keeps=True,
+            whole_token=True,
+            lists=False,
+            refuses=unexpected(*COMMON, "generation_config"),
+            reads_back=True,
+        ),
         Dialect("lists all", lists_end=True, refuses=unexpected(*COMMON)),
         Dialect("plain", lists_end=False),
     )
@@ -149,11 +157,10 @@ class CompletionsServer:
         shown = len(ids) - ended if not dialect.lists_end else len(ids)
         if matched is not None:
             finish = dialect.stop_finish
-            stop = text.index(matched) + len(matched)
             if dialect.keeps is True or body.get(str(dialect.keeps)):
-                text = text if dialect.whole_token else text[:stop]
+                text = text if dialect.whole_token else text[: text.index(matched) + len(matched)]
             else:
-                text = text[: stop - len(matched)]
+                text = text[: text.index(matched)]
                 shown = shown if dialect.lists_end else len(self.writer.tokenizer(text)["input_ids"])
         with self._lock:
             self.wrote.append(kept)
@@ -177,10 +184,15 @@ class CompletionsServer:
             if token == tokenizer.eos_token_id:
                 return ids, logprobs, text, None, True
             text = tokenizer.decode(ids)
-            matched = next((stop for stop in stops if stop in text), None)
+            before = body["prompt"] if self.dialect.reads_back else ""
+            matched = next((stop for stop in stops if stop in _tail(before, len(stop) - 1) + text), None)
             if matched is not None or len(ids) == body["max_tokens"]:
                 return ids, logprobs, text, matched, False
         raise AssertionError("a writer goes on until the end of sequence")
+
+
+def _tail(text: str, letters: int) -> str:
+    return text[max(0, len(text) - letters) :]
 
 
 def _handler(owner: CompletionsServer) -> type[BaseHTTPRequestHandler]:

@@ -15,10 +15,9 @@ from cache import open_cache
 from cache.check import violations
 from generate.prompts import Prompts, RevisionContext, chat_renderer
 from generate.settings import stored_settings
+from tests.command import printed_json, tts_sim
 from tests.families import FAMILIES, family_tokenizer, save_family
 from tts_sim.cli.main import app
-from tts_sim.load import load_forest
-from tts_sim.replay import replay
 
 TREES = (
     "beam(width=2)+weighted",
@@ -67,32 +66,40 @@ def run(*words: str, status: int = 0) -> str:
     return done.stdout
 
 
+@pytest.mark.parametrize("chat", [True, False])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_plan_from_a_config(tmp_path: Path, models: dict[str, tuple[str, str]], family: str) -> None:
-    """Flat, greedy, chains and demand in one call; nothing is left to do, and replays are supported on the grid."""
+def test_every_plan_from_a_config(tmp_path: Path, models: dict[str, tuple[str, str]], family: str, chat: bool) -> None:
+    """Flat, greedy, chains and demand by one command; nothing is left to do, and replays are supported on the grid."""
+    trees, revisions, longest = (TREES, CHAINS, 4) if chat else (TREES[2:3], CHAINS[:1], 2)
     config = write_config(
         tmp_path,
         models[family],
-        chat=True,
-        system_prompt=None if family == "mistral" else "good",
+        chat=chat,
+        system_prompt="good" if chat and family != "mistral" else None,
         greedy=True,
-        chains=4,
-        strategies=[*TREES, *CHAINS, "sample+majority"],
+        chains=longest,
+        strategies=[*trees, *revisions, "sample+majority"],
         budgets="4",
         trials=2,
     )
     said = run("--config", config)
     assert "run 'base': " in said and "run 'revise': " in said and "flat(8), greedy, demand fulfilled" in said
-    with open_cache(tmp_path / "run.duckdb") as cache:
-        assert violations(cache) == []
-        steps, chains = load_forest(cache, "base"), load_forest(cache, "revise", kind="revisions")
-        for forest, specs in ((steps, [*TREES, "sample+majority"]), (chains, CHAINS)):
-            rows = replay(forest, specs, [4], seed=0).frame
-            assert len(rows) == 3 * len(specs) and (rows["supported"] == 1).all()
-        assert (replay(steps, ["sample+oracle"], [1, 2, 8], seed=0).frame["supported"] == 1).all()
-        for sequential in (1, 2, 4):
-            rows = replay(chains, [f"revise(sequential={sequential})+weighted"], [4], seed=0).frame
-            assert (rows["supported"] == 1).all()
+    path = tmp_path / "run.duckdb"
+    assert tts_sim("check", path).status == 0
+    for name, specs, budgets in (
+        ("base", [*trees, "sample+majority"], "4"),
+        ("base", ["sample+oracle"], "1,2,8"),
+        ("revise", revisions, "4"),
+        (
+            "revise",
+            [f"revise(sequential={length})+weighted" for length in (1, 2, 4) if length <= longest],
+            str(longest),
+        ),
+    ):
+        words = [word for spec in specs for word in ("--strategy", spec)]
+        rows = printed_json("replay", path, "--run", name, *words, "--budget", budgets, "--trials", 2)
+        assert len(rows) == len(specs) * len(budgets.split(",")) and {row["supported"] for row in rows} == {1}
+    with open_cache(path) as cache:
         nodes = cache.table("nodes")
         assert len(cache.table("scores")) == len(nodes)
         assert set(nodes["stop"]) == {"step", "eos", "length"}

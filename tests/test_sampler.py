@@ -141,8 +141,8 @@ def test_nucleus_leaves_out_the_tail(base: str) -> None:
 
 
 def test_automaton_finds_delimiters_split_over_tokens() -> None:
-    pieces = ["a", "\n", "\n\n", "b\n", "\nc", "x\n\ny"]
-    table = delimiter_automaton(pieces, "\n\n")
+    pieces = [b"a", b"\n", b"\n\n", b"b\n", b"\nc", b"x\n\ny"]
+    table = delimiter_automaton(pieces, b"\n\n")
     assert table.tolist() == [[0, 1, 2, 1, 0, 2], [0, 2, 2, 1, 2, 2]]
 
 

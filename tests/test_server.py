@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 import time
@@ -30,6 +31,7 @@ from generate.samplers.completions_client import CompletionsClient, Stopped, par
 from generate.samplers.server import ServerSampler, ServerSettings
 from generate.samplers.transformers import load_sampler
 from generate.settings import RunSettings, VerifierSettings, stored_settings
+from tests.command import printed_json, tts_sim
 from tests.completions_server import DIALECTS, CompletionsServer, Dialect, Fault, ModelWriter, TextWriter
 from tests.tiny import PROMPTS, save_models, write_questions
 from tts_sim.load import load_forest
@@ -269,7 +271,8 @@ def test_parameters_that_a_server_refuses_are_left_out_and_said_once(writer: Mod
         remote = sampler(server, say=said.append)
         remote.sample(requests(3, to_end=False))
         remote.sample(requests(3, to_end=False))
-        assert len(server.bodies) == 2 * 12 + 3  # one was refused, two showed what becomes of a stop string
+        assert len(server.bodies) == 2 * 12 + 4  # one was refused, three showed what becomes of a stop string
+        assert all(json.loads(body["generation_config"])["do_sample"] for body in server.bodies[1:])
     assert len(said) == 2 and "include_stop_str_in_output, min_p" in said[0] and "log-probabilities" in said[1]
     with CompletionsServer(writer, "tgi") as server:
         remote = sampler(server, top_p=0.9)
@@ -344,6 +347,35 @@ def test_a_failing_server_loses_nothing(tmp_path: Path, digits: TextWriter, what
     assert contents(disturbed) == contents(undisturbed) and set(kept) < set(contents(disturbed))
     with open_cache(disturbed) as cache:
         assert violations(cache) == []
+
+
+@pytest.mark.parametrize(
+    "what", ["HTTP 500 (boom)", "no answer within 1 s", "answered half-way", "JSON that is cut off"]
+)
+def test_a_failing_server_by_the_commands_of_a_user(tmp_path: Path, digits: TextWriter, what: str) -> None:
+    """After its retries one line and status 1; the same command, once the server is well, makes exactly the rest."""
+    path = tmp_path / "run.duckdb"
+    fault = next(fault for name, fault in PASSING.items() if what in name)
+    well = threading.Event()
+    command = [
+        "generate", "run", "--cache", path, "--model", "tiny", "--questions", write_questions(tmp_path / "q.jsonl"),
+        "--delimiter", "3", "--max-tokens", "16", "--answer", "final-number", "--grader", "exact", "--flat", "6",
+        "--timeout", "1", "--connections", "3", "--num-params", "4000",
+    ]  # fmt: skip
+    with CompletionsServer(digits, fault=lambda number: fault if number > 9 and not well.is_set() else None) as server:
+        command += ["--server", server.url]
+        failed = tts_sim(*command, "--retries", 1)
+        assert failed.status == 1 and failed.out == ""
+        [line] = [line for line in failed.err.splitlines() if line.startswith("tts-sim: ")]
+        assert failed.err.endswith(line + "\n") and "2 tries" in line and what in line
+        assert "9 of the 24 draws at hand were finished and are kept" in line
+        kept = contents(path)
+        well.set()
+        resumed = tts_sim(*command)
+    assert resumed.status == 0 and "run 'base': 15 draws made, plan flat(6) fulfilled" in resumed.out
+    assert set(kept) < set(contents(path)) and tts_sim("check", path).status == 0
+    rows = printed_json("replay", path, "--strategy", "sample+majority", "--budget", "1,2…6")
+    assert {row["supported"] for row in rows} == {1}
 
 
 def test_ctrl_c_does_not_wait_for_the_server(digits: TextWriter) -> None:

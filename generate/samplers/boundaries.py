@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 
-def delimiter_automaton(pieces: Sequence[str], delimiter: str) -> npt.NDArray[np.int64]:
-    """Next states, shape (len(delimiter), len(pieces)): the state after a token with text pieces[v] in state s.
+def delimiter_automaton(pieces: Sequence[bytes], delimiter: bytes) -> npt.NDArray[np.int64]:
+    """Next states, shape (len(delimiter), len(pieces)): the state after a token that writes pieces[v] in state s.
 
-    State s means that the text ends in the first s letters of the delimiter; the state len(delimiter) means that the
+    State s means that the text ends in the first s bytes of the delimiter; the state len(delimiter) means that the
     token completed it, wherever inside the token: the step then ends with this whole token, so no text is cut.
+    Bytes, not letters: tokens may hold parts of a letter.
     Source: Knuth, Morris, Pratt 1977, on tokens instead of letters.
     Raises ValueError for an empty delimiter.
     """
@@ -26,7 +27,7 @@ def delimiter_automaton(pieces: Sequence[str], delimiter: str) -> npt.NDArray[np
     return table
 
 
-def _after(delimiter: str, text: str) -> int:
+def _after(delimiter: bytes, text: bytes) -> int:
     if delimiter in text:
         return len(delimiter)
     longest = min(len(text), len(delimiter) - 1)

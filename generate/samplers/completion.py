@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from generate.protocols import Step
@@ -53,6 +55,25 @@ def read_completion(answer: Any) -> Completion:
     return Completion(
         text, finish, tokens, pieces, logprobs, match, "stop_reason" in choice or "matched_stop" in choice
     )
+
+
+def joined(parts: Sequence[Completion]) -> Completion:
+    """Completions that continue each other, as one."""
+    last = parts[-1]
+    pieces = [part.pieces for part in parts if part.pieces is not None]
+    logprobs = [part.logprobs for part in parts if part.logprobs is not None]
+    return last._replace(
+        text="".join(part.text for part in parts),
+        tokens=sum(part.tokens for part in parts),
+        pieces=list(chain.from_iterable(pieces)) if len(pieces) == len(parts) else None,
+        logprobs=list(chain.from_iterable(logprobs)) if len(logprobs) == len(parts) else None,
+    )
+
+
+def begins_before(context: str, text: str, delimiter: str) -> bool:
+    """Whether a delimiter that began in the context ends in the text."""
+    cuts = range(1, len(delimiter))
+    return any(context.endswith(delimiter[:cut]) and text.startswith(delimiter[cut:]) for cut in cuts)
 
 
 def cut_solution(answer: Completion, delimiter: str) -> list[Step] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import sys
@@ -15,8 +16,10 @@ from generate.protocols import Request, SamplerStopped, Step
 from generate.samplers.completion import (
     Completion,
     Uncounted,
+    begins_before,
     cut_solution,
     ending,
+    joined,
     listed_end,
     read_completion,
     share_out,
@@ -32,7 +35,12 @@ from generate.samplers.completions_client import (
 from tts_sim.draws import mix
 
 NEUTRAL = {"top_p": 1.0, "top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "frequency_penalty": 0.0}
-OPTIONAL = ("seed", "logprobs", "include_stop_str_in_output", "no_stop_trim")
+OPTIONAL = ("seed", "logprobs", "include_stop_str_in_output", "no_stop_trim", "generation_config")
+# `transformers serve` takes no top_k, would draw from the 50 likeliest tokens, and only if the model's file says so.
+GENERATION_CONFIG = json.dumps({"do_sample": True, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0})
+UNEXPECTED = "Unexpected fields in the request"  # its words
+COUNTING = "1, 2, 3, 4,"  # what any language model goes on with
+CONTINUED = 1 << 41  # keys of what continues a step: no draw has such a number
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,7 @@ class ServerSampler:
     A solution is one request where the server lists the tokens of its text (`logprobs`); its steps are then cut at the
     tokens that complete the delimiter. Where it does not, a solution is made step by step, so that each step's tokens
     are the server's own count. A single step ends at the stop string, which is put back where the server drops it.
+    A server that also stops where a delimiter that began in its prompt is completed is asked to go on.
     The seed of a request comes from its key; whether the same seed gives the same text is up to the server. What a
     server refuses of the parameters that only some know is left out from then on. What the user must know of a server
     is told to `say`, once.
@@ -96,6 +105,8 @@ class ServerSampler:
         self._refused: set[str] = set()
         self._lists_tokens: bool | None = None
         self._keeps_stop: bool | None = None
+        self._reads_back: bool | None = None  # stops at a stop string that began in the prompt
+        self._takes_config = False
 
     def sample(self, requests: Sequence[Request]) -> list[list[Step]]:
         """See Sampler. The first request to a server is made alone, since it shows what the server offers."""
@@ -177,14 +188,23 @@ class ServerSampler:
 
     def _one_step(self, client: CompletionsClient, request: Request, key: int, written: str, tokens: int) -> Step:
         """The step that follows `written`, which has so many tokens."""
-        if self._keeps_stop is not False:
-            answer = self._ask(client, request, key, written, tokens, stop=self.delimiter)
+        parts: list[Completion] = []
+        while self._keeps_stop is not False:
+            context = written + "".join(part.text for part in parts)
+            spent = tokens + sum(part.tokens for part in parts)
+            draw = mix(key, CONTINUED + len(parts)) if parts else key
+            parts.append(self._ask(client, request, draw, context, spent, stop=self.delimiter))
+            answer = joined(parts)
             closing = self._closing(client, request, answer)
-            if closing is not None:
-                text, reason = closing
-                if reason == "step" and request.prefix_tokens + tokens + answer.tokens >= self.max_tokens:
-                    reason = "length"
-                return step_of(answer, text, 0, answer.tokens, reason)
+            if closing is None:
+                break
+            text, reason = closing
+            context = request.prompt + request.prefix + context
+            if reason == "eos" and self._reads_back and begins_before(context, parts[-1].text, self.delimiter):
+                continue
+            if reason == "step" and request.prefix_tokens + tokens + answer.tokens >= self.max_tokens:
+                reason = "length"
+            return step_of(answer, text, 0, answer.tokens, reason)
         answer = self._ask(client, request, key, written, tokens)
         if answer.pieces is None:
             raise ServerFailed(
@@ -218,17 +238,21 @@ class ServerSampler:
     def _try_stop(self, client: CompletionsClient, request: Request) -> None:
         """Finds out, once, what the server does with a stop string: a greedy text is made again up to its first letter.
 
-        Raises ServerFailed if it is made whole again, or empty.
+        And again up to the prompt's last letter and its first: a server that reads back stops there, too.
+        Raises ServerFailed if it is made whole again, or empty wherever it was tried.
         """
         with self._trying:
             if self._keeps_stop is not None:
                 return
-            plain = Request(request.prompt, request.prefix, 0, self.max_tokens - 16, greedy=True)
-            whole = self._ask(client, plain)
-            letter = whole.text.strip("\N{REPLACEMENT CHARACTER}")[:1]
-            if not letter:
+            for context in (request.prompt + request.prefix, request.prompt, COUNTING):
+                plain = Request(context, "", 0, self.max_tokens - 16, greedy=True)
+                whole = self._ask(client, plain)
+                letter = whole.text.strip("\N{REPLACEMENT CHARACTER}")[:1]
+                if letter:
+                    break
+            else:
                 raise ServerFailed(
-                    f"server {self.place.url} does not say whether it met the stop string, and its greedy answer is "
+                    f"server {self.place.url} does not say whether it met the stop string, and its greedy answers are "
                     "empty: the steps of its solutions cannot be told."
                 )
             stopped = self._ask(client, plain, stop=letter)
@@ -237,6 +261,11 @@ class ServerSampler:
                     f"server {self.place.url} goes on after a stop string: it does not heed 'stop', so single steps "
                     "cannot be made. Check how it was started."
                 )
+            if letter in stopped.text:
+                border = context[-1:] + letter
+                across = self._ask(client, plain, stop=border)
+                began = not whole.text.startswith(letter) or across.tokens < whole.tokens
+                self._reads_back = began and border not in across.text
             self._keeps_stop = letter in stopped.text
 
     def _cut(self, answer: Completion) -> list[Step]:
@@ -274,6 +303,8 @@ class ServerSampler:
         if stop is not None:
             body |= {"stop": [stop], "include_stop_str_in_output": True, "no_stop_trim": True}  # vLLM's name, SGLang's
         while True:
+            if self._takes_config:
+                body["generation_config"] = GENERATION_CONFIG
             sent = {name: value for name, value in body.items() if not self._left_out(name, value)}
             try:
                 answer = client.complete(sent, read_completion)
@@ -298,6 +329,7 @@ class ServerSampler:
             raise refusal
         with self._lock:
             fresh, self._refused = sorted(named - self._refused), self._refused | named
+            self._takes_config = self._takes_config or UNEXPECTED in refusal.reason
         if fresh:
             self._once(f"server {self.place.url} does not take {', '.join(fresh)}: left out.")
 

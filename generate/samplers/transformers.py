@@ -12,6 +12,7 @@ from generate.keys import gumbel_noise, mix_tensor, signed
 from generate.protocols import Request, Step
 from generate.samplers.boundaries import delimiter_automaton
 from generate.samplers.buffer_cache import buffer_cache
+from generate.samplers.token_bytes import token_bytes
 
 SAMPLERS = ("auto", "plain", "continuous")
 SHRINK = 0.75  # rows are dropped from the batch once fewer than this share of them goes on
@@ -61,10 +62,11 @@ class TransformersSampler:
         ends = tokenizer.eos_token_id if ends is None else ends
         self.ends = torch.zeros(self.vocabulary, dtype=torch.bool, device=self.device)
         self.ends[torch.tensor([ends] if isinstance(ends, int) else list(ends), device=self.device)] = True
-        pieces = tokenizer.batch_decode([[token] for token in range(len(tokenizer))], skip_special_tokens=False)
-        pieces += [""] * (self.vocabulary - len(pieces))  # embeddings are often padded beyond the tokenizer
-        self.accepted = len(delimiter)
-        self.automaton = torch.from_numpy(delimiter_automaton(pieces, delimiter)).to(self.device)
+        pieces = token_bytes(tokenizer)
+        pieces += [b""] * (self.vocabulary - len(pieces))  # embeddings are often padded beyond the tokenizer
+        closing = delimiter.encode()
+        self.accepted = len(closing)
+        self.automaton = torch.from_numpy(delimiter_automaton(pieces, closing)).to(self.device)
 
     @torch.inference_mode()
     def sample(self, requests: Sequence[Request]) -> list[list[Step]]:
@@ -188,7 +190,10 @@ class TransformersSampler:
         return torch.where(greedy, logits.argmax(dim=-1), noisy.argmax(dim=-1))
 
     def _steps(self, written: Written) -> list[list[Step]]:
-        """Cuts what was written into steps. A text is the difference of two decodings, so no character is lost."""
+        """Cuts what was written into steps: one decoding of a row, cut where the decodings of its beginnings end.
+
+        A character whose first bytes stand in the token that closes a step belongs to the next step.
+        """
         spans: list[tuple[int, int, int]] = []
         for row, (count, closed) in enumerate(zip(written.counts.tolist(), written.closed.tolist(), strict=True)):
             start = 0
@@ -204,16 +209,24 @@ class TransformersSampler:
             clean_up_tokenization_spaces=False,
         )
         results: list[list[Step]] = [[] for _ in tokens]
-        previous, before = -1, ""
+        whole = {row: text for (row, _, _), text in zip(spans, texts, strict=True)}  # the last of a row
+        previous = before = -1
         for (row, start, stop), text in zip(spans, texts, strict=True):
-            before = before if row == previous else ""
+            before = before if row == previous else 0
+            end = _agreeing(whole[row], text)
             last = tokens[row][stop - 1]
             cut = bool(written.full[row]) and stop == int(written.counts[row])  # even where a step closes there
             reason = "eos" if ends[last] else "length" if cut else "step"
             part = logprobs[row, start:stop]
-            results[row].append(Step(text[len(before) :], stop - start, float(part.sum()), float(part.min()), reason))
-            previous, before = row, text
+            written_here = whole[row][before:end]
+            results[row].append(Step(written_here, stop - start, float(part.sum()), float(part.min()), reason))
+            previous, before = row, end
         return results
+
+
+def _agreeing(text: str, other: str) -> int:
+    """Letters from the start in which the two agree."""
+    return next((at for at, (one, two) in enumerate(zip(text, other, strict=False)) if one != two), len(other))
 
 
 def load_sampler(
