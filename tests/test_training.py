@@ -13,6 +13,7 @@ import torch
 from cache import create_cache, open_cache
 from cache.check import violations
 from generate.plans import Chains, staircase
+from generate.prompts import Prompts, RevisionContext
 from generate.questions import read_questions
 from generate.runs import build_recorder, fulfil
 from generate.settings import RunSettings
@@ -20,7 +21,8 @@ from generate.training.fit import Fit
 from generate.training.material import Material, Sampled, read_material, split_questions, step_values
 from generate.training.outcome_verifier import train_outcome_verifier
 from generate.training.process_verifier import label_steps
-from generate.training.reviser import chain_revisions, revision_example, sampled_revisions
+from generate.training.reviser import reviser_prompts
+from generate.training.revisions import Revision, Shown, chain_revisions, revision_example, sampled_revisions
 from generate.training.verifier_fit import as_read, token_example
 from generate.verifiers.token_classifier import load_token_classifier
 from tests.command import printed_json, tts_sim, write_jsonl
@@ -139,7 +141,8 @@ def test_targets_stand_where_the_verifier_takes_its_scores(trees: Path, models: 
         material = read_material(cache, None)
         labelled = label_steps(material, step_values(cache, "trees"))
     for item, solution in zip(labelled[:12], material.solutions, strict=False):
-        example = token_example(item._replace(targets=(1.0,) * len(solution.texts)), judge.tokenizer)
+        [reading] = judge.read([item.solution])
+        example = token_example(reading, (1.0,) * len(solution.texts))
         with torch.inference_mode():
             logits = judge.model(torch.tensor([example.ids])).logits[0, :, 0]
         read = [float(torch.sigmoid(logits[place])) for place, target in enumerate(example.targets) if target == 1]
@@ -177,8 +180,8 @@ def test_a_cut_solution_is_no_target_but_counts_above_it(tmp_path: Path) -> None
     assert [item.targets for item in labelled] == [(0.5, 1.0), (None, None)]  # and nothing of the greedy one
 
 
-def material_of(*solutions: Sampled, revisions: Any = None) -> Material:
-    return Material("run", {"q": "Q"}, solutions, revisions)
+def material_of(*solutions: Sampled, revisions: RevisionContext | None = None) -> Material:
+    return Material("run", {"q": "Q"}, solutions, Prompts(revisions=revisions))
 
 
 def flat(*solutions: tuple[str, bool | None]) -> list[Sampled]:
@@ -188,46 +191,67 @@ def flat(*solutions: tuple[str, bool | None]) -> list[Sampled]:
     ]
 
 
+def revisions_of(material: Material, per_question: int, any_attempts: float, most: int = 4) -> list[Revision]:
+    return sampled_revisions(material, most=most, per_question=per_question, any_attempts=any_attempts, seed=0)
+
+
+MIXED = (("1+1=2", True), ("1+1=3", False), ("9*9", False), ("9*8", False), ("9*8", False), ("lost", None))
+
+
 def test_the_last_wrong_sample_is_the_closest_to_the_right_one() -> None:
-    material = material_of(
-        *flat(("1+1=2", True), ("1+1=3", False), ("9*9", False), ("9*8", False), ("9*8", False), ("lost", None))
-    )
-    revisions = sampled_revisions(material, most=4, per_question=200, seed=0)
-    lengths = [len(one.wrong) for one in revisions]
+    material = material_of(*flat(*MIXED))
+    revisions = revisions_of(material, 200, 0.0)
+    lengths = [len(one.attempts) for one in revisions]
     assert set(lengths) == {0, 1, 2, 3}  # three texts; 3 and 4 fall together
     assert all(abs(lengths.count(length) / 200 - 0.2) < 0.1 for length in (0, 1, 2))
     for one in revisions:
-        assert one.right == "1+1=2" and len(set(one.wrong)) == len(one.wrong)
-        assert not one.wrong or one.wrong[-1] == "1+1=3"
-    assert revisions == sampled_revisions(material, most=4, per_question=200, seed=0)
-    assert sampled_revisions(material_of(*flat(("a", True), ("lost", None))), most=4, per_question=1, seed=0) == []
+        assert one.right == "1+1=2" and len(set(one.attempts)) == len(one.attempts) and not one.after_right
+        assert not one.attempts or one.attempts[-1] == "1+1=3"
+    assert revisions == revisions_of(material, 200, 0.0)
+    assert revisions_of(material_of(*flat(("a", True), ("lost", None))), 1, 0.0) == []
 
 
-def test_chains_give_their_wrong_attempts_in_order() -> None:
-    from generate.recorder import RevisionContext
+def test_any_attempts_are_other_draws_of_the_question() -> None:
+    material = material_of(*flat(*MIXED, ("2", True)))
+    revisions = revisions_of(material, 400, 1.0)
+    firsts = [one.attempts[0] for one in revisions if one.attempts and one.right == "2"]
+    assert {len(one.attempts) for one in revisions} == {0, 1, 2, 3, 4}
+    assert set(firsts) == {"1+1=2", "1+1=3", "9*9", "9*8"}  # neither the unanswered one nor the target's own draw
+    assert abs(firsts.count("9*8") / len(firsts) - 0.4) < 0.12  # two of five draws
+    for one in revisions:
+        assert one.right not in one.attempts and one.attempts.count("9*8") <= 2
+        assert one.after_right == (one.attempts[-1:] in [("2",), ("1+1=2",)])
+    half = [one for one in revisions_of(material, 400, 0.5) if len(one.attempts) > 1]
+    assert {one.right for one in half} == {"1+1=2", "2"}
+    kept = sum(bool({"2", "1+1=2"} & set(one.attempts)) for one in half) / len(half)
+    both = sum(bool({"2", "1+1=2"} & set(one.attempts)) for one in revisions) / 400
+    assert 0.1 < kept < 0.9 * both
 
+
+def test_chains_give_their_attempts_in_order() -> None:
     grades = [False, None, True, False, True, True]
     attempts = [
         Sampled("q", tuple(range(end + 1)), tuple("abcdef"[: end + 1]), "eos", grade is not None, bool(grade))
         for end, grade in enumerate(grades)
     ]
     material = material_of(*attempts, revisions=RevisionContext("|", 4))
-    revisions = chain_revisions(material, per_question=9, seed=0)
-    assert [(one.wrong, one.right) for one in revisions] == [(("a",), "c"), (("a", "d"), "e")]
-    assert len(chain_revisions(material, per_question=1, seed=0)) == 1
+
+    def found(per_question: int, any_attempts: float) -> list[tuple[str, str, bool]]:
+        revisions = chain_revisions(material, per_question=per_question, any_attempts=any_attempts, seed=0)
+        return [("".join(one.attempts), one.right, one.after_right) for one in revisions]
+
+    assert found(9, 0.0) == [("a", "c", False), ("ad", "e", False)]
+    assert found(9, 1.0) == [("ab", "c", False), ("abcd", "e", False), ("bcde", "f", True)]
+    assert len(found(1, 0.5)) == 1
+    right_only = material_of(*attempts[2:3], revisions=RevisionContext("|", 4))
+    assert chain_revisions(right_only, per_question=1, any_attempts=1.0, seed=0) == []
 
 
 def test_only_the_right_attempt_is_a_target(models: tuple[str, str]) -> None:
-    from generate.recorder import RevisionContext
-
     judge = load_token_classifier(models[1], verifier_id="prm", device="cpu")
-    [one] = [
-        one for one in sampled_revisions(
-            material_of(*flat(("1+1=2", True), ("1+1=3", False))), most=1, per_question=6, seed=0
-        ) if one.wrong
-    ][:1]  # fmt: skip
-    material = Material("run", {"q": "1+1\n"}, (), None)
-    example = revision_example(one, material, RevisionContext("<next>", 4), judge.tokenizer)
+    prompts = Prompts("{prompt}\n", revisions=RevisionContext("<next>", 4))
+    shown = Shown({"q": "1+1"}, prompts, judge.tokenizer, judge.tokenizer.eos_token_id)
+    example = revision_example(Revision("q", ("1+1=3",), "1+1=2"), shown)
     assert judge.tokenizer.decode(example.ids) == "1+1=3<next>1+1\n1+1=2<eos>"
     learned = [token for token, target in zip(example.ids, example.targets, strict=True) if target == token]
     assert judge.tokenizer.decode(learned) == "1+1=2<eos>"

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from generate.config import REVISE
+from generate.flags import flag_value
+
 if TYPE_CHECKING:
     from generate.training.fit import Fit
 
@@ -16,6 +19,9 @@ From = Annotated[str, typer.Argument(metavar="CACHE", help="A .duckdb file, or a
 Base = Annotated[str, typer.Option("--model", metavar="BASE", help="Model to start from: directory or id.")]
 Out = Annotated[str, typer.Option("--out", metavar="DIR", help="New directory for the model and its report.json.")]
 Run = Annotated[str | None, typer.Option("--run", metavar="ID", help="Run to learn from (default: the only one).")]
+Format = Annotated[
+    str, typer.Option("--format", help="How steps are read: token-classifier, trl, or auto: as BASE, else the former.")
+]
 Epochs = Annotated[float, typer.Option("--epochs", help="Passes over the examples.")]
 Rate = Annotated[float, typer.Option("--rate", help="Peak learning rate (AdamW).")]
 BatchTokens = Annotated[int, typer.Option("--batch-tokens", help="Tokens of an update, padding included.")]
@@ -36,6 +42,7 @@ def prm(
     min_solutions: Annotated[
         int, typer.Option("--min-solutions", help="Solutions that a step's value must rest on.")
     ] = 1,
+    verifier_format: Format = "auto",
     epochs: Epochs = 1.0,
     rate: Rate = 1e-5,
     batch_tokens: BatchTokens = 16_384,
@@ -56,7 +63,14 @@ def prm(
         fit = _fit(epochs, rate, batch_tokens, max_tokens, held_out, seed, device, dtype, checkpointing)
         with open_for_reading(cache) as opened:
             report = train_process_verifier(
-                opened, model, out, run_id=run, min_solutions=min_solutions, fit=fit, progress=progress
+                opened,
+                model,
+                out,
+                run_id=run,
+                min_solutions=min_solutions,
+                format=verifier_format,
+                fit=fit,
+                progress=progress,
             )
     _say(report)
 
@@ -67,6 +81,7 @@ def orm(
     model: Base,
     out: Out,
     run: Run = None,
+    verifier_format: Format = "auto",
     epochs: Epochs = 1.0,
     rate: Rate = 1e-5,
     batch_tokens: BatchTokens = 16_384,
@@ -86,7 +101,9 @@ def orm(
 
         fit = _fit(epochs, rate, batch_tokens, max_tokens, held_out, seed, device, dtype, checkpointing)
         with open_for_reading(cache) as opened:
-            report = train_outcome_verifier(opened, model, out, run_id=run, fit=fit, progress=progress)
+            report = train_outcome_verifier(
+                opened, model, out, run_id=run, format=verifier_format, fit=fit, progress=progress
+            )
     _say(report)
 
 
@@ -97,9 +114,16 @@ def reviser(
     out: Out,
     run: Run = None,
     separator: Annotated[
-        str, typer.Option("--separator", help="What closes an attempt in the context; \\n is a line break.")
+        str, typer.Option("--separator", help="Without a chat: what closes an attempt; \\n is a line break.")
     ] = "\\n\\n",
-    context_attempts: Annotated[int, typer.Option("--context-attempts", help="Most wrong attempts in context.")] = 4,
+    revision_request: Annotated[
+        str, typer.Option("--revision-request", help="In a chat: what the user says after an attempt.")
+    ] = REVISE,
+    context_attempts: Annotated[int, typer.Option("--context-attempts", help="Most attempts in context.")] = 4,
+    any_attempts: Annotated[
+        float,
+        typer.Option("--any-attempts", metavar="SHARE", help="Examples after any attempts; the others: wrong ones."),
+    ] = 0.5,
     per_question: Annotated[int, typer.Option("--per-question", help="Examples of each question.")] = 16,
     epochs: Epochs = 1.0,
     rate: Rate = 1e-5,
@@ -111,7 +135,7 @@ def reviser(
     dtype: Dtype = "float32",
     checkpointing: Checkpointing = False,
 ) -> None:
-    """Revision model: writes a right attempt after wrong ones."""
+    """Revision model: writes a right attempt after others."""
     from generate.reporting import generating
 
     with generating() as progress:
@@ -125,8 +149,10 @@ def reviser(
                 model,
                 out,
                 run_id=run,
-                separator=separator.replace("\\n", "\n"),
+                separator=flag_value("separator", separator),
+                revision_request=flag_value("revision_request", revision_request),
                 context_attempts=context_attempts,
+                any_attempts=any_attempts,
                 per_question=per_question,
                 fit=fit,
                 progress=progress,

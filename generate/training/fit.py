@@ -19,6 +19,7 @@ from torch import Tensor
 from generate.lab.training import Example, batches, endless, train_loop
 from generate.loading import load_pretrained
 from generate.recorder import Progress
+from generate.verifiers.requirements import max_tokens
 from tts_sim.draws import checked_seed
 
 
@@ -50,23 +51,38 @@ class Fit:
         checked_seed(self.seed)
 
 
-def load_base(auto_class: Any, path: str, fit: Fit) -> tuple[Any, Any]:
+def load_base(auto_class: Any, path: str, fit: Fit, *, fresh_head: bool = False) -> tuple[Any, Any]:
     """The model to start from, in training precision, and its tokenizer. Raises ValueError.
 
     Its chance (a fresh head, dropout) is seeded. Models must be causal: batches are padded on the right without a mask.
     """
     torch.manual_seed(fit.seed % 2**63)
-    model, tokenizer = load_pretrained(auto_class, path, dtype=fit.dtype, device=fit.device)
+    model, tokenizer = load_pretrained(auto_class, path, dtype=fit.dtype, device=fit.device, fresh_head=fresh_head)
     if "past_key_values" not in inspect.signature(model.forward).parameters:
         raise ValueError(f"model '{path}' ({type(model).__name__}) is not causal: start from a decoder such as Llama.")
+    if tokenizer.eos_token_id is None:
+        raise ValueError(f"model '{path}': its tokenizer has no end-of-sequence token, which closes a solution.")
     if fit.checkpointing:
         model.gradient_checkpointing_enable()
     return model, tokenizer
 
 
+def end_token(model: Any, tokenizer: Any) -> int:
+    """The token that ends a solution: the tokenizer's own, unless the model's samplers stop at others only."""
+    ends = model.generation_config.eos_token_id
+    known = [tokenizer.eos_token_id] if ends is None else [ends] if isinstance(ends, int) else list(ends)
+    end: int = tokenizer.eos_token_id if tokenizer.eos_token_id in known else known[0]
+    return end
+
+
+def length_limit(model: Any, fit: Fit) -> int:
+    """The longest example in tokens: what the model was made for, or the fit's `max_tokens` if that is less."""
+    return min(fit.max_tokens, max_tokens(model) or fit.max_tokens)
+
+
 def short_enough(examples: Sequence[Example], model: Any, fit: Fit) -> tuple[list[Example], int]:
     """The examples that the model can read, and how many were left out. Raises ValueError if none is left."""
-    longest = min(fit.max_tokens, getattr(model.config, "max_position_embeddings", None) or fit.max_tokens)
+    longest = length_limit(model, fit)
     kept = [example for example in examples if len(example.ids) <= longest]
     if not kept:
         raise ValueError(f"all {len(examples)} examples are longer than {longest} tokens. Raise --max-tokens.")
