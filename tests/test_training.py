@@ -21,7 +21,6 @@ from generate.training.fit import Fit
 from generate.training.material import Material, Sampled, read_material, split_questions, step_values
 from generate.training.outcome_verifier import train_outcome_verifier
 from generate.training.process_verifier import label_steps
-from generate.training.reviser import reviser_prompts
 from generate.training.revisions import Revision, Shown, chain_revisions, revision_example, sampled_revisions
 from generate.training.verifier_fit import as_read, token_example
 from generate.verifiers.token_classifier import load_token_classifier
