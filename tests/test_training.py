@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForTokenClassification
 
 from cache import create_cache, open_cache
 from cache.check import violations
@@ -16,14 +17,15 @@ from generate.plans import Chains, staircase
 from generate.prompts import Prompts, RevisionContext
 from generate.questions import read_questions
 from generate.runs import build_recorder, fulfil
-from generate.settings import RunSettings
+from generate.settings import RunSettings, VerifierSettings
 from generate.training.fit import Fit
 from generate.training.material import Material, Sampled, read_material, split_questions, step_values
 from generate.training.outcome_verifier import train_outcome_verifier
 from generate.training.process_verifier import label_steps
 from generate.training.revisions import Revision, Shown, chain_revisions, revision_example, sampled_revisions
 from generate.training.verifier_fit import as_read, token_example
-from generate.verifiers.token_classifier import load_token_classifier
+from generate.verifiers.registry import detect_format, load_verifier, settled
+from generate.verifiers.token_classifier import TrlVerifier, load_token_classifier
 from tests.command import printed_json, tts_sim, write_jsonl
 from tests.tiny import save_models, write_questions
 
@@ -74,7 +76,19 @@ def trained(*arguments: object) -> dict[str, Any]:
     return report
 
 
-def test_from_training_to_a_replayed_curve(trees: Path, models: tuple[str, str], tmp_path: Path) -> None:
+def sampled(cache: Path, models: tuple[str, str], folder: Path, *more: object) -> None:
+    """A run of four questions by the base."""
+    asked = write_questions(folder / "questions.jsonl")
+    ended = tts_sim(
+        "generate", "sample", cache, "--model", models[0], "--questions", asked, "-n", 8, "--delimiter", "\\n",
+        "--temperature", 1, "--max-tokens", 20, "--answer", "final-number", "--grader", "exact", "--device", "cpu",
+        *more,
+    )  # fmt: skip
+    assert ended.status == 0, ended.err
+
+
+def test_process_verifier(trees: Path, models: tuple[str, str], tmp_path: Path) -> None:
+    """Learned, held out, saved; then it guides a recording, scores a run, and is what another stage starts from."""
     report = trained("prm", trees, "--model", models[0], "--out", tmp_path / "prm", "--epochs", 30)
     after, before = report["held_out"], report["held_out_before"]
     assert after["auc_within_questions"] > 0.85 and after["num_questions"] == 6 == len(report["held_out_questions"])
@@ -83,22 +97,64 @@ def test_from_training_to_a_replayed_curve(trees: Path, models: tuple[str, str],
     assert report["num_targets"] == 18 * 16  # each node of the trees once
 
     cache = tmp_path / "run.duckdb"
-    asked = write_questions(tmp_path / "questions.jsonl")
-    sample = ("generate", "sample", cache, "--model", models[0], "--questions", asked, "-n", 8, "--delimiter", "\\n",
-              "--temperature", 1, "--max-tokens", 20, "--answer", "final-number", "--grader", "exact",
-              "--device", "cpu")  # fmt: skip
-    assert tts_sim(*sample).status == 0
-    score = ("generate", "score", cache, "--verifier", tmp_path / "prm", "--verifier-id", "prm", "--device", "cpu")
+    sampled(cache, models, tmp_path, "--verifier", tmp_path / "prm")
+    score = ("generate", "score", cache, "--verifier", tmp_path / "prm", "--verifier-id", "again", "--device", "cpu")
     assert tts_sim(*score).status == 0
-    rows = printed_json("replay", cache, "-s", "sample+weighted", "-b", "1,2,4")
+    rows = printed_json("replay", cache, "-s", "sample+weighted", "-b", "1,2,4", "--verifier", "prm")
     assert [row["budget"] for row in rows] == [1, 2, 4] and all(row["supported"] == 1 for row in rows)
-    assert trained("orm", trees, "--model", tmp_path / "prm", "--out", tmp_path / "orm")["base"].endswith("prm")
+    with open_cache(cache) as opened:
+        differing = opened.frame(
+            "SELECT count(*) AS n, max(abs(one.score - two.score)) AS most FROM scores AS one JOIN scores AS two "
+            "USING (run_id, node_id) WHERE one.verifier_id = 'prm' AND two.verifier_id = 'again'"
+        )
+        assert differing["n"].item() == len(opened.table("nodes")) and differing["most"].item() < 1e-4
+        assert opened.table("verifiers")["kind"].to_list() == ["prm", "prm"]
+    next_stage = trained("orm", trees, "--model", tmp_path / "prm", "--out", tmp_path / "orm", "--epochs", 0.1)
+    assert abs(next_stage["held_out_before"]["auc_overall"] - after["auc_overall"]) < 0.01  # it starts from there
 
 
 def test_outcome_verifier(trees: Path, models: tuple[str, str], tmp_path: Path) -> None:
     report = trained("orm", trees, "--model", models[1], "--out", tmp_path / "orm", "--epochs", 30)
     assert report["held_out"]["auc_within_questions"] > 0.85
     assert report["num_targets"] == 18 * 12  # solutions
+    given = VerifierSettings("v", "auto", "somewhere")
+    assert settled(given, str(tmp_path / "orm")) == VerifierSettings("v", "orm", "somewhere", "token-classifier")
+    assert load_verifier(str(tmp_path / "orm"), verifier_id="v", device="cpu").kind == "orm"
+
+
+def test_the_format_of_trl(trees: Path, models: tuple[str, str], tmp_path: Path) -> None:
+    """A model marked with TRL's format goes on in it; transformers loads what is saved."""
+    report = trained("prm", trees, "--model", models[0], "--out", tmp_path / "one", "--format", "trl", "--epochs", 30)
+    assert report["format"] == "trl" and report["held_out"]["auc_within_questions"] > 0.85
+    verifier = load_verifier(str(tmp_path / "one"), verifier_id="v", device="cpu")
+    assert type(verifier) is TrlVerifier and verifier.kind == "prm"
+    assert verifier.model.config.step_separator == "\n"
+    model, loaded = AutoModelForTokenClassification.from_pretrained(tmp_path / "one", output_loading_info=True)
+    assert not any(loaded.values()) and model.config.num_labels == 2
+    again = trained("orm", trees, "--model", tmp_path / "one", "--out", tmp_path / "two", "--epochs", 0.1)
+    assert again["format"] == "trl"
+    ours = trained(
+        "orm", trees, "--model", tmp_path / "one", "--out", tmp_path / "three", "--epochs", 0.1, "--format",
+        "token-classifier",
+    )  # fmt: skip
+    assert ours["format"] == "token-classifier" == detect_format(str(tmp_path / "three"))
+    ended = tts_sim("generate", "train", "orm", trees, "--model", models[1], "--out", tmp_path / "no", "--format", "x")
+    assert ended.status == 1 and "--format x: expected auto, token-classifier, trl." in ended.err
+
+
+def test_solutions_that_are_too_long_are_left_out_and_counted(
+    trees: Path, models: tuple[str, str], tmp_path: Path
+) -> None:
+    node = {"id": 0, "parent": None, "tokens": 5, "answer": "1"}
+    questions = [tree(number, random.Random(number)) for number in range(8)]
+    for place, question in enumerate(questions):
+        question["nodes"].append(node | {"id": 99, "text": "+" * 40 + f"{place}=1"})
+    lines = write_jsonl(tmp_path / "long.jsonl", questions)
+    assert tts_sim("import", "native", lines, "--into", tmp_path / "long.duckdb").status == 0
+    report = trained(
+        "prm", tmp_path / "long.duckdb", "--model", models[1], "--out", tmp_path / "prm", "--max-tokens", 30
+    )
+    assert report["num_too_long"] == 8 and report["held_out"]["num_solutions"] == 2 * 12
 
 
 def test_reviser_learns_what_follows_wrong_attempts_and_records_chains(
@@ -107,7 +163,9 @@ def test_reviser_learns_what_follows_wrong_attempts_and_records_chains(
     report = trained(
         "reviser", trees, "--model", models[0], "--out", tmp_path / "reviser", "--epochs", 5, "--separator", "<next>"
     )
-    assert report["held_out"]["loss"] < 0.8 * report["held_out_before"]["loss"]
+    after, before = report["held_out"], report["held_out_before"]
+    assert all(after[name] < 0.9 * before[name] for name in ("loss", "loss_after_wrong", "loss_after_right"))
+    assert 0 < after["num_after_right"] < after["num_after_wrong"] < after["num_revisions"]
     assert (report["separator"], report["context_attempts"]) == ("<next>", 4)
     run = RunSettings(
         "revise", "revisions", str(tmp_path / "reviser"), "\n", 1.0, 0, 8, 3, max_tokens=20, extract="final-number",
@@ -290,6 +348,9 @@ def test_bad_input(stage: str, trees: Path, models: tuple[str, str], tmp_path: P
     refused(trees, "--dtype int8", "--dtype", "int8")
     refused(trees, "longer than 3 tokens", "--max-tokens", 3)
     refused(trees, "cannot be loaded", "--model", tmp_path / "nothing")
+    if stage == "reviser":
+        refused(trees, "any_attempts 1.5: expected a share from 0 to 1", "--any-attempts", 1.5)
+        refused(trees, "per_question 0", "--per-question", 0)
 
     question = tree(0, random.Random(0))
     ungraded = question | {
