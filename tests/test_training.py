@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForTokenClassification
 
 from cache import create_cache, open_cache
@@ -192,6 +193,15 @@ def test_the_same_seed_trains_the_same_model(trees: Path, models: tuple[str, str
     assert (tmp_path / "one/model.safetensors").read_bytes() == (tmp_path / "two/model.safetensors").read_bytes()
 
 
+def test_frozen_layers_stay_as_they_are(trees: Path, models: tuple[str, str], tmp_path: Path) -> None:
+    frozen = ("--epochs", 1, "--frozen-layers", 1)
+    trained("orm", trees, "--model", models[1], "--out", tmp_path / "orm", *frozen)
+    before, after = (load_file(Path(path) / "model.safetensors") for path in (models[1], tmp_path / "orm"))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert {name for name in before if name.startswith("model.layers.1.")} | {"score.weight"} <= changed
+    assert not any(name.startswith(("model.layers.0.", "model.embed_tokens")) for name in changed)
+
+
 def test_targets_stand_where_the_verifier_takes_its_scores(trees: Path, models: tuple[str, str]) -> None:
     judge = load_token_classifier(models[1], verifier_id="prm", device="cpu")
     with open_cache(trees) as cache:
@@ -346,6 +356,8 @@ def test_bad_input(stage: str, trees: Path, models: tuple[str, str], tmp_path: P
     refused(trees, "rate nan", "--rate", "nan")
     refused(trees, "held-out share 2.0", "--held-out", 2)
     refused(trees, "--dtype int8", "--dtype", "int8")
+    refused(trees, "frozen_layers -1", "--frozen-layers", -1)
+    refused(trees, "frozen_layers 3: ", "--frozen-layers", 3)
     refused(trees, "longer than 3 tokens", "--max-tokens", 3)
     refused(trees, "cannot be loaded", "--model", tmp_path / "nothing")
     if stage == "reviser":

@@ -31,6 +31,9 @@ Seed = Annotated[int, typer.Option("--seed", help="Seed of the split and of trai
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="float32 (on CUDA with bfloat16 arithmetic) or bfloat16.")]
 Checkpointing = Annotated[bool, typer.Option("--checkpointing", help="Gradient checkpointing: less memory, slower.")]
+Frozen = Annotated[
+    int, typer.Option("--frozen-layers", help="Embeddings and so many of the lowest layers stay as they are; 0: none.")
+]
 
 
 @app.command()
@@ -52,6 +55,7 @@ def prm(
     device: Device = "auto",
     dtype: Dtype = "float32",
     checkpointing: Checkpointing = False,
+    frozen_layers: Frozen = 0,
 ) -> None:
     """Process verifier: predicts the Monte Carlo value of each step."""
     from generate.reporting import generating
@@ -60,7 +64,7 @@ def prm(
         from generate.training.process_verifier import train_process_verifier
         from tts_sim.cli.options import open_for_reading
 
-        fit = _fit(epochs, rate, batch_tokens, max_tokens, held_out, seed, device, dtype, checkpointing)
+        fit = _fit(epochs, rate, batch_tokens, max_tokens, held_out, seed, device, dtype, checkpointing, frozen_layers)
         with open_for_reading(cache) as opened:
             report = train_process_verifier(
                 opened,
@@ -91,6 +95,7 @@ def orm(
     device: Device = "auto",
     dtype: Dtype = "float32",
     checkpointing: Checkpointing = False,
+    frozen_layers: Frozen = 0,
 ) -> None:
     """Outcome verifier: predicts whether a solution (of a revision run: an attempt) is right."""
     from generate.reporting import generating
@@ -99,7 +104,7 @@ def orm(
         from generate.training.outcome_verifier import train_outcome_verifier
         from tts_sim.cli.options import open_for_reading
 
-        fit = _fit(epochs, rate, batch_tokens, max_tokens, held_out, seed, device, dtype, checkpointing)
+        fit = _fit(epochs, rate, batch_tokens, max_tokens, held_out, seed, device, dtype, checkpointing, frozen_layers)
         with open_for_reading(cache) as opened:
             report = train_outcome_verifier(
                 opened, model, out, run_id=run, format=verifier_format, fit=fit, progress=progress
@@ -134,6 +139,7 @@ def reviser(
     device: Device = "auto",
     dtype: Dtype = "float32",
     checkpointing: Checkpointing = False,
+    frozen_layers: Frozen = 0,
 ) -> None:
     """Revision model: writes a right attempt after others."""
     from generate.reporting import generating
@@ -142,7 +148,7 @@ def reviser(
         from generate.training.reviser import train_reviser
         from tts_sim.cli.options import open_for_reading
 
-        fit = _fit(epochs, rate, batch_tokens, max_tokens, held_out, seed, device, dtype, checkpointing)
+        fit = _fit(epochs, rate, batch_tokens, max_tokens, held_out, seed, device, dtype, checkpointing, frozen_layers)
         with open_for_reading(cache) as opened:
             report = train_reviser(
                 opened,
@@ -164,9 +170,10 @@ def _fit(*settings: Any) -> Fit:
     """The settings of `Fit`, in its order. Raises ValueError for an unknown precision."""
     from generate.training.fit import Fit
 
-    if settings[-2] not in ("float32", "bfloat16"):
-        raise ValueError(f"--dtype {settings[-2]}: expected float32 or bfloat16.")
-    return Fit(*settings)
+    fit = Fit(*settings)
+    if fit.dtype not in ("float32", "bfloat16"):
+        raise ValueError(f"--dtype {fit.dtype}: expected float32 or bfloat16.")
+    return fit
 
 
 def _say(report: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ class Fit:
     """How a model is trained: AdamW at `rate` over `epochs`, batches of about `batch_tokens` tokens.
 
     Examples of more than `max_tokens` tokens are left out and counted. `held_out` is the share of questions that the
-    model is judged on and does not learn from.
+    model is judged on and does not learn from. The embeddings and the lowest `frozen_layers` stay as they are, if any.
     """
 
     epochs: float = 1.0
@@ -40,6 +40,7 @@ class Fit:
     device: str = "auto"
     dtype: str = "float32"
     checkpointing: bool = False
+    frozen_layers: int = 0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "rate"):
@@ -48,6 +49,8 @@ class Fit:
         for name in ("batch_tokens", "max_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)}: expected a whole number from 1.")
+        if self.frozen_layers < 0:
+            raise ValueError(f"frozen_layers {self.frozen_layers}: expected a whole number from 0.")
         checked_seed(self.seed)
 
 
@@ -62,9 +65,19 @@ def load_base(auto_class: Any, path: str, fit: Fit, *, fresh_head: bool = False)
         raise ValueError(f"model '{path}' ({type(model).__name__}) is not causal: start from a decoder such as Llama.")
     if tokenizer.eos_token_id is None:
         raise ValueError(f"model '{path}': its tokenizer has no end-of-sequence token, which closes a solution.")
+    if fit.frozen_layers:
+        _freeze(model, fit.frozen_layers, path)
     if fit.checkpointing:
         model.gradient_checkpointing_enable()
     return model, tokenizer
+
+
+def _freeze(model: Any, count: int, path: str) -> None:
+    layers = getattr(model.base_model, "layers", ())
+    if count > len(layers):
+        raise ValueError(f"frozen_layers {count}: '{path}' has {len(layers)} that can be frozen.")
+    model.get_input_embeddings().requires_grad_(False)
+    layers[:count].requires_grad_(False)
 
 
 def end_token(model: Any, tokenizer: Any) -> int:
@@ -114,8 +127,9 @@ def run_fit(
             progress(label, done, steps)
         return loss
 
-    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    plain = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    decayed = [parameter for parameter in learned if parameter.ndim > 1]
+    plain = [parameter for parameter in learned if parameter.ndim <= 1]
     optimizer = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}], lr=fit.rate
     )
