@@ -73,7 +73,7 @@ def load_base(auto_class: Any, path: str, fit: Fit, *, fresh_head: bool = False)
 
 
 def _freeze(model: Any, count: int, path: str) -> None:
-    layers = getattr(model.base_model, "layers", ())
+    layers: Any = getattr(model.base_model, "layers", ())
     if count > len(layers):
         raise ValueError(f"frozen_layers {count}: '{path}' has {len(layers)} that can be frozen.")
     model.get_input_embeddings().requires_grad_(False)
