@@ -16,11 +16,12 @@ def load_pretrained(
     device: str = "auto",
     attention: str = "auto",
     trust_remote_code: bool = False,
+    fresh_head: bool = False,
 ) -> tuple[Any, Any]:
     """(model in evaluation mode on its device, tokenizer). `device` 'auto' is CUDA where there is one.
 
     Raises ValueError, with the reason, if the model cannot be loaded, or if there are weights that it does not hold:
-    they would be random.
+    they would be random. Those of a head may be, with `fresh_head`: for training.
     """
     from transformers import AutoTokenizer
     from transformers.utils import logging
@@ -41,6 +42,8 @@ def load_pretrained(
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"model '{path}' cannot be loaded: {reason} Give a directory or a Hugging Face id.") from error
     absent = sorted({*loaded["missing_keys"], *(key[0] for key in loaded["mismatched_keys"])})
+    if fresh_head:
+        absent = [name for name in absent if name.startswith(f"{model.base_model_prefix}.")]
     if absent:
         raise ValueError(
             f"model '{path}' has no fitting weights for {absent[0]}{' and others' * (len(absent) > 1)}, which "

@@ -9,20 +9,24 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForTokenClassification
 
 from cache import create_cache, open_cache
 from cache.check import violations
 from generate.plans import Chains, staircase
+from generate.prompts import Prompts, RevisionContext
 from generate.questions import read_questions
 from generate.runs import build_recorder, fulfil
-from generate.settings import RunSettings
+from generate.settings import RunSettings, VerifierSettings
 from generate.training.fit import Fit
 from generate.training.material import Material, Sampled, read_material, split_questions, step_values
 from generate.training.outcome_verifier import train_outcome_verifier
 from generate.training.process_verifier import label_steps
-from generate.training.reviser import chain_revisions, revision_example, sampled_revisions
+from generate.training.revisions import Revision, Shown, chain_revisions, revision_example, sampled_revisions
 from generate.training.verifier_fit import as_read, token_example
-from generate.verifiers.token_classifier import load_token_classifier
+from generate.verifiers.registry import detect_format, load_verifier, settled
+from generate.verifiers.token_classifier import TrlVerifier, load_token_classifier
 from tests.command import printed_json, tts_sim, write_jsonl
 from tests.tiny import save_models, write_questions
 
@@ -73,7 +77,19 @@ def trained(*arguments: object) -> dict[str, Any]:
     return report
 
 
-def test_from_training_to_a_replayed_curve(trees: Path, models: tuple[str, str], tmp_path: Path) -> None:
+def sampled(cache: Path, models: tuple[str, str], folder: Path, *more: object) -> None:
+    """A run of four questions by the base."""
+    asked = write_questions(folder / "questions.jsonl")
+    ended = tts_sim(
+        "generate", "sample", cache, "--model", models[0], "--questions", asked, "-n", 8, "--delimiter", "\\n",
+        "--temperature", 1, "--max-tokens", 20, "--answer", "final-number", "--grader", "exact", "--device", "cpu",
+        *more,
+    )  # fmt: skip
+    assert ended.status == 0, ended.err
+
+
+def test_process_verifier(trees: Path, models: tuple[str, str], tmp_path: Path) -> None:
+    """Learned, held out, saved; then it guides a recording, scores a run, and is what another stage starts from."""
     report = trained("prm", trees, "--model", models[0], "--out", tmp_path / "prm", "--epochs", 30)
     after, before = report["held_out"], report["held_out_before"]
     assert after["auc_within_questions"] > 0.85 and after["num_questions"] == 6 == len(report["held_out_questions"])
@@ -82,22 +98,64 @@ def test_from_training_to_a_replayed_curve(trees: Path, models: tuple[str, str],
     assert report["num_targets"] == 18 * 16  # each node of the trees once
 
     cache = tmp_path / "run.duckdb"
-    asked = write_questions(tmp_path / "questions.jsonl")
-    sample = ("generate", "sample", cache, "--model", models[0], "--questions", asked, "-n", 8, "--delimiter", "\\n",
-              "--temperature", 1, "--max-tokens", 20, "--answer", "final-number", "--grader", "exact",
-              "--device", "cpu")  # fmt: skip
-    assert tts_sim(*sample).status == 0
-    score = ("generate", "score", cache, "--verifier", tmp_path / "prm", "--verifier-id", "prm", "--device", "cpu")
+    sampled(cache, models, tmp_path, "--verifier", tmp_path / "prm")
+    score = ("generate", "score", cache, "--verifier", tmp_path / "prm", "--verifier-id", "again", "--device", "cpu")
     assert tts_sim(*score).status == 0
-    rows = printed_json("replay", cache, "-s", "sample+weighted", "-b", "1,2,4")
+    rows = printed_json("replay", cache, "-s", "sample+weighted", "-b", "1,2,4", "--verifier", "prm")
     assert [row["budget"] for row in rows] == [1, 2, 4] and all(row["supported"] == 1 for row in rows)
-    assert trained("orm", trees, "--model", tmp_path / "prm", "--out", tmp_path / "orm")["base"].endswith("prm")
+    with open_cache(cache) as opened:
+        differing = opened.frame(
+            "SELECT count(*) AS n, max(abs(one.score - two.score)) AS most FROM scores AS one JOIN scores AS two "
+            "USING (run_id, node_id) WHERE one.verifier_id = 'prm' AND two.verifier_id = 'again'"
+        )
+        assert differing["n"].item() == len(opened.table("nodes")) and differing["most"].item() < 1e-4
+        assert opened.table("verifiers")["kind"].to_list() == ["prm", "prm"]
+    next_stage = trained("orm", trees, "--model", tmp_path / "prm", "--out", tmp_path / "orm", "--epochs", 0.1)
+    assert abs(next_stage["held_out_before"]["auc_overall"] - after["auc_overall"]) < 0.01  # it starts from there
 
 
 def test_outcome_verifier(trees: Path, models: tuple[str, str], tmp_path: Path) -> None:
     report = trained("orm", trees, "--model", models[1], "--out", tmp_path / "orm", "--epochs", 30)
     assert report["held_out"]["auc_within_questions"] > 0.85
     assert report["num_targets"] == 18 * 12  # solutions
+    given = VerifierSettings("v", "auto", "somewhere")
+    assert settled(given, str(tmp_path / "orm")) == VerifierSettings("v", "orm", "somewhere", "token-classifier")
+    assert load_verifier(str(tmp_path / "orm"), verifier_id="v", device="cpu").kind == "orm"
+
+
+def test_the_format_of_trl(trees: Path, models: tuple[str, str], tmp_path: Path) -> None:
+    """A model marked with TRL's format goes on in it; transformers loads what is saved."""
+    report = trained("prm", trees, "--model", models[0], "--out", tmp_path / "one", "--format", "trl", "--epochs", 30)
+    assert report["format"] == "trl" and report["held_out"]["auc_within_questions"] > 0.85
+    verifier = load_verifier(str(tmp_path / "one"), verifier_id="v", device="cpu")
+    assert type(verifier) is TrlVerifier and verifier.kind == "prm"
+    assert verifier.model.config.step_separator == "\n"
+    model, loaded = AutoModelForTokenClassification.from_pretrained(tmp_path / "one", output_loading_info=True)
+    assert not any(loaded.values()) and model.config.num_labels == 2
+    again = trained("orm", trees, "--model", tmp_path / "one", "--out", tmp_path / "two", "--epochs", 0.1)
+    assert again["format"] == "trl"
+    ours = trained(
+        "orm", trees, "--model", tmp_path / "one", "--out", tmp_path / "three", "--epochs", 0.1, "--format",
+        "token-classifier",
+    )  # fmt: skip
+    assert ours["format"] == "token-classifier" == detect_format(str(tmp_path / "three"))
+    ended = tts_sim("generate", "train", "orm", trees, "--model", models[1], "--out", tmp_path / "no", "--format", "x")
+    assert ended.status == 1 and "--format x: expected auto, token-classifier, trl." in ended.err
+
+
+def test_solutions_that_are_too_long_are_left_out_and_counted(
+    trees: Path, models: tuple[str, str], tmp_path: Path
+) -> None:
+    node = {"id": 0, "parent": None, "tokens": 5, "answer": "1"}
+    questions = [tree(number, random.Random(number)) for number in range(8)]
+    for place, question in enumerate(questions):
+        question["nodes"].append(node | {"id": 99, "text": "+" * 40 + f"{place}=1"})
+    lines = write_jsonl(tmp_path / "long.jsonl", questions)
+    assert tts_sim("import", "native", lines, "--into", tmp_path / "long.duckdb").status == 0
+    report = trained(
+        "prm", tmp_path / "long.duckdb", "--model", models[1], "--out", tmp_path / "prm", "--max-tokens", 30
+    )
+    assert report["num_too_long"] == 8 and report["held_out"]["num_solutions"] == 2 * 12
 
 
 def test_reviser_learns_what_follows_wrong_attempts_and_records_chains(
@@ -106,7 +164,9 @@ def test_reviser_learns_what_follows_wrong_attempts_and_records_chains(
     report = trained(
         "reviser", trees, "--model", models[0], "--out", tmp_path / "reviser", "--epochs", 5, "--separator", "<next>"
     )
-    assert report["held_out"]["loss"] < 0.8 * report["held_out_before"]["loss"]
+    after, before = report["held_out"], report["held_out_before"]
+    assert all(after[name] < 0.9 * before[name] for name in ("loss", "loss_after_wrong", "loss_after_right"))
+    assert 0 < after["num_after_right"] < after["num_after_wrong"] < after["num_revisions"]
     assert (report["separator"], report["context_attempts"]) == ("<next>", 4)
     run = RunSettings(
         "revise", "revisions", str(tmp_path / "reviser"), "\n", 1.0, 0, 8, 3, max_tokens=20, extract="final-number",
@@ -133,13 +193,23 @@ def test_the_same_seed_trains_the_same_model(trees: Path, models: tuple[str, str
     assert (tmp_path / "one/model.safetensors").read_bytes() == (tmp_path / "two/model.safetensors").read_bytes()
 
 
+def test_frozen_layers_stay_as_they_are(trees: Path, models: tuple[str, str], tmp_path: Path) -> None:
+    frozen = ("--epochs", 1, "--frozen-layers", 1)
+    trained("orm", trees, "--model", models[1], "--out", tmp_path / "orm", *frozen)
+    before, after = (load_file(Path(path) / "model.safetensors") for path in (models[1], tmp_path / "orm"))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert {name for name in before if name.startswith("model.layers.1.")} | {"score.weight"} <= changed
+    assert not any(name.startswith(("model.layers.0.", "model.embed_tokens")) for name in changed)
+
+
 def test_targets_stand_where_the_verifier_takes_its_scores(trees: Path, models: tuple[str, str]) -> None:
     judge = load_token_classifier(models[1], verifier_id="prm", device="cpu")
     with open_cache(trees) as cache:
         material = read_material(cache, None)
         labelled = label_steps(material, step_values(cache, "trees"))
     for item, solution in zip(labelled[:12], material.solutions, strict=False):
-        example = token_example(item._replace(targets=(1.0,) * len(solution.texts)), judge.tokenizer)
+        [reading] = judge.read([item.solution])
+        example = token_example(reading, (1.0,) * len(solution.texts))
         with torch.inference_mode():
             logits = judge.model(torch.tensor([example.ids])).logits[0, :, 0]
         read = [float(torch.sigmoid(logits[place])) for place, target in enumerate(example.targets) if target == 1]
@@ -177,8 +247,8 @@ def test_a_cut_solution_is_no_target_but_counts_above_it(tmp_path: Path) -> None
     assert [item.targets for item in labelled] == [(0.5, 1.0), (None, None)]  # and nothing of the greedy one
 
 
-def material_of(*solutions: Sampled, revisions: Any = None) -> Material:
-    return Material("run", {"q": "Q"}, solutions, revisions)
+def material_of(*solutions: Sampled, revisions: RevisionContext | None = None) -> Material:
+    return Material("run", {"q": "Q"}, solutions, Prompts(revisions=revisions))
 
 
 def flat(*solutions: tuple[str, bool | None]) -> list[Sampled]:
@@ -188,46 +258,67 @@ def flat(*solutions: tuple[str, bool | None]) -> list[Sampled]:
     ]
 
 
+def revisions_of(material: Material, per_question: int, any_attempts: float, most: int = 4) -> list[Revision]:
+    return sampled_revisions(material, most=most, per_question=per_question, any_attempts=any_attempts, seed=0)
+
+
+MIXED = (("1+1=2", True), ("1+1=3", False), ("9*9", False), ("9*8", False), ("9*8", False), ("lost", None))
+
+
 def test_the_last_wrong_sample_is_the_closest_to_the_right_one() -> None:
-    material = material_of(
-        *flat(("1+1=2", True), ("1+1=3", False), ("9*9", False), ("9*8", False), ("9*8", False), ("lost", None))
-    )
-    revisions = sampled_revisions(material, most=4, per_question=200, seed=0)
-    lengths = [len(one.wrong) for one in revisions]
+    material = material_of(*flat(*MIXED))
+    revisions = revisions_of(material, 200, 0.0)
+    lengths = [len(one.attempts) for one in revisions]
     assert set(lengths) == {0, 1, 2, 3}  # three texts; 3 and 4 fall together
     assert all(abs(lengths.count(length) / 200 - 0.2) < 0.1 for length in (0, 1, 2))
     for one in revisions:
-        assert one.right == "1+1=2" and len(set(one.wrong)) == len(one.wrong)
-        assert not one.wrong or one.wrong[-1] == "1+1=3"
-    assert revisions == sampled_revisions(material, most=4, per_question=200, seed=0)
-    assert sampled_revisions(material_of(*flat(("a", True), ("lost", None))), most=4, per_question=1, seed=0) == []
+        assert one.right == "1+1=2" and len(set(one.attempts)) == len(one.attempts) and not one.after_right
+        assert not one.attempts or one.attempts[-1] == "1+1=3"
+    assert revisions == revisions_of(material, 200, 0.0)
+    assert revisions_of(material_of(*flat(("a", True), ("lost", None))), 1, 0.0) == []
 
 
-def test_chains_give_their_wrong_attempts_in_order() -> None:
-    from generate.recorder import RevisionContext
+def test_any_attempts_are_other_draws_of_the_question() -> None:
+    material = material_of(*flat(*MIXED, ("2", True)))
+    revisions = revisions_of(material, 400, 1.0)
+    firsts = [one.attempts[0] for one in revisions if one.attempts and one.right == "2"]
+    assert {len(one.attempts) for one in revisions} == {0, 1, 2, 3, 4}
+    assert set(firsts) == {"1+1=2", "1+1=3", "9*9", "9*8"}  # neither the unanswered one nor the target's own draw
+    assert abs(firsts.count("9*8") / len(firsts) - 0.4) < 0.12  # two of five draws
+    for one in revisions:
+        assert one.right not in one.attempts and one.attempts.count("9*8") <= 2
+        assert one.after_right == (one.attempts[-1:] in [("2",), ("1+1=2",)])
+    half = [one for one in revisions_of(material, 400, 0.5) if len(one.attempts) > 1]
+    assert {one.right for one in half} == {"1+1=2", "2"}
+    kept = sum(bool({"2", "1+1=2"} & set(one.attempts)) for one in half) / len(half)
+    both = sum(bool({"2", "1+1=2"} & set(one.attempts)) for one in revisions) / 400
+    assert 0.1 < kept < 0.9 * both
 
+
+def test_chains_give_their_attempts_in_order() -> None:
     grades = [False, None, True, False, True, True]
     attempts = [
         Sampled("q", tuple(range(end + 1)), tuple("abcdef"[: end + 1]), "eos", grade is not None, bool(grade))
         for end, grade in enumerate(grades)
     ]
     material = material_of(*attempts, revisions=RevisionContext("|", 4))
-    revisions = chain_revisions(material, per_question=9, seed=0)
-    assert [(one.wrong, one.right) for one in revisions] == [(("a",), "c"), (("a", "d"), "e")]
-    assert len(chain_revisions(material, per_question=1, seed=0)) == 1
+
+    def found(per_question: int, any_attempts: float) -> list[tuple[str, str, bool]]:
+        revisions = chain_revisions(material, per_question=per_question, any_attempts=any_attempts, seed=0)
+        return [("".join(one.attempts), one.right, one.after_right) for one in revisions]
+
+    assert found(9, 0.0) == [("a", "c", False), ("ad", "e", False)]
+    assert found(9, 1.0) == [("ab", "c", False), ("abcd", "e", False), ("bcde", "f", True)]
+    assert len(found(1, 0.5)) == 1
+    right_only = material_of(*attempts[2:3], revisions=RevisionContext("|", 4))
+    assert chain_revisions(right_only, per_question=1, any_attempts=1.0, seed=0) == []
 
 
 def test_only_the_right_attempt_is_a_target(models: tuple[str, str]) -> None:
-    from generate.recorder import RevisionContext
-
     judge = load_token_classifier(models[1], verifier_id="prm", device="cpu")
-    [one] = [
-        one for one in sampled_revisions(
-            material_of(*flat(("1+1=2", True), ("1+1=3", False))), most=1, per_question=6, seed=0
-        ) if one.wrong
-    ][:1]  # fmt: skip
-    material = Material("run", {"q": "1+1\n"}, (), None)
-    example = revision_example(one, material, RevisionContext("<next>", 4), judge.tokenizer)
+    prompts = Prompts("{prompt}\n", revisions=RevisionContext("<next>", 4))
+    shown = Shown({"q": "1+1"}, prompts, judge.tokenizer, judge.tokenizer.eos_token_id)
+    example = revision_example(Revision("q", ("1+1=3",), "1+1=2"), shown)
     assert judge.tokenizer.decode(example.ids) == "1+1=3<next>1+1\n1+1=2<eos>"
     learned = [token for token, target in zip(example.ids, example.targets, strict=True) if target == token]
     assert judge.tokenizer.decode(learned) == "1+1=2<eos>"
@@ -265,8 +356,13 @@ def test_bad_input(stage: str, trees: Path, models: tuple[str, str], tmp_path: P
     refused(trees, "rate nan", "--rate", "nan")
     refused(trees, "held-out share 2.0", "--held-out", 2)
     refused(trees, "--dtype int8", "--dtype", "int8")
+    refused(trees, "frozen_layers -1", "--frozen-layers", -1)
+    refused(trees, "frozen_layers 3: ", "--frozen-layers", 3)
     refused(trees, "longer than 3 tokens", "--max-tokens", 3)
     refused(trees, "cannot be loaded", "--model", tmp_path / "nothing")
+    if stage == "reviser":
+        refused(trees, "any_attempts 1.5: expected a share from 0 to 1", "--any-attempts", 1.5)
+        refused(trees, "per_question 0", "--per-question", 0)
 
     question = tree(0, random.Random(0))
     ungraded = question | {

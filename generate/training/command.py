@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from generate.config import REVISE
+from generate.flags import flag_value
+
 if TYPE_CHECKING:
     from generate.training.fit import Fit
 
@@ -16,6 +19,9 @@ From = Annotated[str, typer.Argument(metavar="CACHE", help="A .duckdb file, or a
 Base = Annotated[str, typer.Option("--model", metavar="BASE", help="Model to start from: directory or id.")]
 Out = Annotated[str, typer.Option("--out", metavar="DIR", help="New directory for the model and its report.json.")]
 Run = Annotated[str | None, typer.Option("--run", metavar="ID", help="Run to learn from (default: the only one).")]
+Format = Annotated[
+    str, typer.Option("--format", help="How steps are read: token-classifier, trl, or auto: as BASE, else the former.")
+]
 Epochs = Annotated[float, typer.Option("--epochs", help="Passes over the examples.")]
 Rate = Annotated[float, typer.Option("--rate", help="Peak learning rate (AdamW).")]
 BatchTokens = Annotated[int, typer.Option("--batch-tokens", help="Tokens of an update, padding included.")]
@@ -25,6 +31,9 @@ Seed = Annotated[int, typer.Option("--seed", help="Seed of the split and of trai
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="float32 (on CUDA with bfloat16 arithmetic) or bfloat16.")]
 Checkpointing = Annotated[bool, typer.Option("--checkpointing", help="Gradient checkpointing: less memory, slower.")]
+Frozen = Annotated[
+    int, typer.Option("--frozen-layers", help="Embeddings and so many of the lowest layers stay as they are; 0: none.")
+]
 
 
 @app.command()
@@ -36,6 +45,7 @@ def prm(
     min_solutions: Annotated[
         int, typer.Option("--min-solutions", help="Solutions that a step's value must rest on.")
     ] = 1,
+    verifier_format: Format = "auto",
     epochs: Epochs = 1.0,
     rate: Rate = 1e-5,
     batch_tokens: BatchTokens = 16_384,
@@ -45,6 +55,7 @@ def prm(
     device: Device = "auto",
     dtype: Dtype = "float32",
     checkpointing: Checkpointing = False,
+    frozen_layers: Frozen = 0,
 ) -> None:
     """Process verifier: predicts the Monte Carlo value of each step."""
     from generate.reporting import generating
@@ -53,10 +64,17 @@ def prm(
         from generate.training.process_verifier import train_process_verifier
         from tts_sim.cli.options import open_for_reading
 
-        fit = _fit(epochs, rate, batch_tokens, max_tokens, held_out, seed, device, dtype, checkpointing)
+        fit = _fit(epochs, rate, batch_tokens, max_tokens, held_out, seed, device, dtype, checkpointing, frozen_layers)
         with open_for_reading(cache) as opened:
             report = train_process_verifier(
-                opened, model, out, run_id=run, min_solutions=min_solutions, fit=fit, progress=progress
+                opened,
+                model,
+                out,
+                run_id=run,
+                min_solutions=min_solutions,
+                format=verifier_format,
+                fit=fit,
+                progress=progress,
             )
     _say(report)
 
@@ -67,6 +85,7 @@ def orm(
     model: Base,
     out: Out,
     run: Run = None,
+    verifier_format: Format = "auto",
     epochs: Epochs = 1.0,
     rate: Rate = 1e-5,
     batch_tokens: BatchTokens = 16_384,
@@ -76,6 +95,7 @@ def orm(
     device: Device = "auto",
     dtype: Dtype = "float32",
     checkpointing: Checkpointing = False,
+    frozen_layers: Frozen = 0,
 ) -> None:
     """Outcome verifier: predicts whether a solution (of a revision run: an attempt) is right."""
     from generate.reporting import generating
@@ -84,9 +104,11 @@ def orm(
         from generate.training.outcome_verifier import train_outcome_verifier
         from tts_sim.cli.options import open_for_reading
 
-        fit = _fit(epochs, rate, batch_tokens, max_tokens, held_out, seed, device, dtype, checkpointing)
+        fit = _fit(epochs, rate, batch_tokens, max_tokens, held_out, seed, device, dtype, checkpointing, frozen_layers)
         with open_for_reading(cache) as opened:
-            report = train_outcome_verifier(opened, model, out, run_id=run, fit=fit, progress=progress)
+            report = train_outcome_verifier(
+                opened, model, out, run_id=run, format=verifier_format, fit=fit, progress=progress
+            )
     _say(report)
 
 
@@ -97,9 +119,16 @@ def reviser(
     out: Out,
     run: Run = None,
     separator: Annotated[
-        str, typer.Option("--separator", help="What closes an attempt in the context; \\n is a line break.")
+        str, typer.Option("--separator", help="Without a chat: what closes an attempt; \\n is a line break.")
     ] = "\\n\\n",
-    context_attempts: Annotated[int, typer.Option("--context-attempts", help="Most wrong attempts in context.")] = 4,
+    revision_request: Annotated[
+        str, typer.Option("--revision-request", help="In a chat: what the user says after an attempt.")
+    ] = REVISE,
+    context_attempts: Annotated[int, typer.Option("--context-attempts", help="Most attempts in context.")] = 4,
+    any_attempts: Annotated[
+        float,
+        typer.Option("--any-attempts", metavar="SHARE", help="Examples after any attempts; the others: wrong ones."),
+    ] = 0.5,
     per_question: Annotated[int, typer.Option("--per-question", help="Examples of each question.")] = 16,
     epochs: Epochs = 1.0,
     rate: Rate = 1e-5,
@@ -110,23 +139,26 @@ def reviser(
     device: Device = "auto",
     dtype: Dtype = "float32",
     checkpointing: Checkpointing = False,
+    frozen_layers: Frozen = 0,
 ) -> None:
-    """Revision model: writes a right attempt after wrong ones."""
+    """Revision model: writes a right attempt after others."""
     from generate.reporting import generating
 
     with generating() as progress:
         from generate.training.reviser import train_reviser
         from tts_sim.cli.options import open_for_reading
 
-        fit = _fit(epochs, rate, batch_tokens, max_tokens, held_out, seed, device, dtype, checkpointing)
+        fit = _fit(epochs, rate, batch_tokens, max_tokens, held_out, seed, device, dtype, checkpointing, frozen_layers)
         with open_for_reading(cache) as opened:
             report = train_reviser(
                 opened,
                 model,
                 out,
                 run_id=run,
-                separator=separator.replace("\\n", "\n"),
+                separator=flag_value("separator", separator),
+                revision_request=flag_value("revision_request", revision_request),
                 context_attempts=context_attempts,
+                any_attempts=any_attempts,
                 per_question=per_question,
                 fit=fit,
                 progress=progress,
@@ -138,9 +170,10 @@ def _fit(*settings: Any) -> Fit:
     """The settings of `Fit`, in its order. Raises ValueError for an unknown precision."""
     from generate.training.fit import Fit
 
-    if settings[-2] not in ("float32", "bfloat16"):
-        raise ValueError(f"--dtype {settings[-2]}: expected float32 or bfloat16.")
-    return Fit(*settings)
+    fit = Fit(*settings)
+    if fit.dtype not in ("float32", "bfloat16"):
+        raise ValueError(f"--dtype {fit.dtype}: expected float32 or bfloat16.")
+    return fit
 
 
 def _say(report: dict[str, Any]) -> None:

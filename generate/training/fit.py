@@ -19,6 +19,7 @@ from torch import Tensor
 from generate.lab.training import Example, batches, endless, train_loop
 from generate.loading import load_pretrained
 from generate.recorder import Progress
+from generate.verifiers.requirements import max_tokens
 from tts_sim.draws import checked_seed
 
 
@@ -27,7 +28,7 @@ class Fit:
     """How a model is trained: AdamW at `rate` over `epochs`, batches of about `batch_tokens` tokens.
 
     Examples of more than `max_tokens` tokens are left out and counted. `held_out` is the share of questions that the
-    model is judged on and does not learn from.
+    model is judged on and does not learn from. The embeddings and the lowest `frozen_layers` stay as they are, if any.
     """
 
     epochs: float = 1.0
@@ -39,6 +40,7 @@ class Fit:
     device: str = "auto"
     dtype: str = "float32"
     checkpointing: bool = False
+    frozen_layers: int = 0
 
     def __post_init__(self) -> None:
         for name in ("epochs", "rate"):
@@ -47,26 +49,53 @@ class Fit:
         for name in ("batch_tokens", "max_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)}: expected a whole number from 1.")
+        if self.frozen_layers < 0:
+            raise ValueError(f"frozen_layers {self.frozen_layers}: expected a whole number from 0.")
         checked_seed(self.seed)
 
 
-def load_base(auto_class: Any, path: str, fit: Fit) -> tuple[Any, Any]:
+def load_base(auto_class: Any, path: str, fit: Fit, *, fresh_head: bool = False) -> tuple[Any, Any]:
     """The model to start from, in training precision, and its tokenizer. Raises ValueError.
 
     Its chance (a fresh head, dropout) is seeded. Models must be causal: batches are padded on the right without a mask.
     """
     torch.manual_seed(fit.seed % 2**63)
-    model, tokenizer = load_pretrained(auto_class, path, dtype=fit.dtype, device=fit.device)
+    model, tokenizer = load_pretrained(auto_class, path, dtype=fit.dtype, device=fit.device, fresh_head=fresh_head)
     if "past_key_values" not in inspect.signature(model.forward).parameters:
         raise ValueError(f"model '{path}' ({type(model).__name__}) is not causal: start from a decoder such as Llama.")
+    if tokenizer.eos_token_id is None:
+        raise ValueError(f"model '{path}': its tokenizer has no end-of-sequence token, which closes a solution.")
+    if fit.frozen_layers:
+        _freeze(model, fit.frozen_layers, path)
     if fit.checkpointing:
         model.gradient_checkpointing_enable()
     return model, tokenizer
 
 
+def _freeze(model: Any, count: int, path: str) -> None:
+    layers: Any = getattr(model.base_model, "layers", ())
+    if count > len(layers):
+        raise ValueError(f"frozen_layers {count}: '{path}' has {len(layers)} that can be frozen.")
+    model.get_input_embeddings().requires_grad_(False)
+    layers[:count].requires_grad_(False)
+
+
+def end_token(model: Any, tokenizer: Any) -> int:
+    """The token that ends a solution: the tokenizer's own, unless the model's samplers stop at others only."""
+    ends = model.generation_config.eos_token_id
+    known = [tokenizer.eos_token_id] if ends is None else [ends] if isinstance(ends, int) else list(ends)
+    end: int = tokenizer.eos_token_id if tokenizer.eos_token_id in known else known[0]
+    return end
+
+
+def length_limit(model: Any, fit: Fit) -> int:
+    """The longest example in tokens: what the model was made for, or the fit's `max_tokens` if that is less."""
+    return min(fit.max_tokens, max_tokens(model) or fit.max_tokens)
+
+
 def short_enough(examples: Sequence[Example], model: Any, fit: Fit) -> tuple[list[Example], int]:
     """The examples that the model can read, and how many were left out. Raises ValueError if none is left."""
-    longest = min(fit.max_tokens, getattr(model.config, "max_position_embeddings", None) or fit.max_tokens)
+    longest = length_limit(model, fit)
     kept = [example for example in examples if len(example.ids) <= longest]
     if not kept:
         raise ValueError(f"all {len(examples)} examples are longer than {longest} tokens. Raise --max-tokens.")
@@ -98,8 +127,9 @@ def run_fit(
             progress(label, done, steps)
         return loss
 
-    decayed = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    plain = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    decayed = [parameter for parameter in learned if parameter.ndim > 1]
+    plain = [parameter for parameter in learned if parameter.ndim <= 1]
     optimizer = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}], lr=fit.rate
     )

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cache import Cache
-from generate.prompts import RevisionContext
-from generate.runs import revision_context
-from generate.settings import stored_settings
+from generate.prompts import Prompts, RevisionContext
+from generate.runs import run_prompts
+from generate.settings import RunSettings, stored_settings
 from tts_sim.draws import mix, question_key
 
+_RUNS = """
+SELECT run_id, kind, coalesce(prompt_template, '{prompt}') AS template, root_pool IS NOT NULL AS recorded, provenance
+FROM runs ORDER BY run_id
+"""
 _SOLUTIONS = """
 WITH RECURSIVE up AS (
     SELECT node_id AS bottom, node_id, parent_id, greedy, text, 0 AS height FROM nodes
@@ -44,32 +49,43 @@ class Sampled:
 
 @dataclass(frozen=True)
 class Material:
-    """The solutions of one run, and the prompts as its model saw them. `revisions` is None for a run of steps."""
+    """The solutions of one run, its questions without the template, and how it put them.
+
+    `prompts` is without the chat, as a verifier sees it. `settings` is None for an imported run of steps.
+    """
 
     run_id: str
-    prompts: dict[str, str]
+    questions: dict[str, str]
     solutions: tuple[Sampled, ...]
-    revisions: RevisionContext | None
+    prompts: Prompts
+    settings: RunSettings | None = None
+
+    @property
+    def revisions(self) -> RevisionContext | None:
+        """How the run showed earlier attempts; None for a run of steps."""
+        return self.prompts.revisions
 
 
 def read_material(cache: Cache, run_id: str | None) -> Material:
     """All finished sampled solutions of the run (without a name: of the only one), greedy ones left out.
 
-    Raises ValueError for an unknown run, one without texts, and one whose solutions are all right or all wrong: there
-    is nothing to tell apart.
+    Raises ValueError for an unknown run, one without texts, one of revisions that was imported (how it showed attempts
+    is not known), and one whose solutions are all right or all wrong: there is nothing to tell apart.
     """
-    runs = cache.frame(
-        "SELECT run_id, kind, coalesce(prompt_template, '{prompt}') AS template FROM runs ORDER BY run_id"
-    )
+    runs = cache.frame(_RUNS)
     names = runs["run_id"].to_list()
     if run_id is None and len(names) != 1:
         raise ValueError(f"{cache.path} holds the runs {', '.join(names) or '(none)'}: choose one with --run.")
     name = names[0] if run_id is None else run_id
     if name not in names:
         raise ValueError(f"run '{name}' is not in {cache.path}; its runs: {', '.join(names) or 'none'}.")
-    _, kind, template = runs.row(names.index(name))
-    revisions = revision_context(stored_settings(cache, name)[0]) if kind == "revisions" else None
-    prompts = cache.frame("SELECT question_id, coalesce(prompt, '') FROM questions").iter_rows()
+    _, kind, template, recorded, provenance = runs.row(names.index(name))
+    settings = None
+    if kind == "revisions" or (recorded and "settings" in json.loads(provenance or "{}")):
+        settings, _ = stored_settings(cache, name)
+    prompts = Prompts(template)
+    if settings is not None:
+        prompts = run_prompts(replace(settings, chat=False, system_prompt=None), None)
     solutions = []
     for question_id, ids, texts, stop, answered, correct, complete in (
         cache.connection.cursor().execute(_SOLUTIONS, {"run": name}).fetchall()
@@ -84,12 +100,8 @@ def read_material(cache: Cache, run_id: str | None) -> Material:
             f"run '{name}' holds {what} among {len(solutions)}: nothing to tell apart. "
             "Record more samples, or see whether its answers were extracted and graded (`tts-sim info`)."
         )
-    return Material(
-        name,
-        {question_id: template.replace("{prompt}", prompt) for question_id, prompt in prompts},
-        tuple(solutions),
-        revisions,
-    )
+    questions = dict(cache.frame("SELECT question_id, coalesce(prompt, '') FROM questions").iter_rows())
+    return Material(name, questions, tuple(solutions), prompts, settings)
 
 
 def step_values(cache: Cache, run_id: str, *, min_solutions: int = 1) -> dict[int, float]:

@@ -10,6 +10,7 @@ from generate.recorder import Progress
 from generate.training.fit import Fit
 from generate.training.material import read_material
 from generate.training.verifier_fit import Labelled, as_read, fit_verifier
+from generate.verifiers.registry import AUTO
 
 
 def train_outcome_verifier(
@@ -18,6 +19,7 @@ def train_outcome_verifier(
     out: str | Path,
     *,
     run_id: str | None = None,
+    format: str = AUTO,
     fit: Fit,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -36,4 +38,4 @@ def train_outcome_verifier(
         end = None if solution.stop == "length" else float(solution.correct)
         labelled.append(Labelled(solution.question_id, read, (*(None,) * (len(read.steps) - 1), end)))
     correct = [solution.correct for solution in material.solutions]
-    return fit_verifier(material, labelled, correct, base, out, stage="orm", fit=fit, progress=progress)
+    return fit_verifier(material, labelled, correct, base, out, stage="orm", format=format, fit=fit, progress=progress)

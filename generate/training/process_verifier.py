@@ -10,6 +10,7 @@ from generate.recorder import Progress
 from generate.training.fit import Fit
 from generate.training.material import Material, read_material, step_values
 from generate.training.verifier_fit import Labelled, as_read, fit_verifier
+from generate.verifiers.registry import AUTO
 
 
 def train_process_verifier(
@@ -19,6 +20,7 @@ def train_process_verifier(
     *,
     run_id: str | None = None,
     min_solutions: int = 1,
+    format: str = AUTO,
     fit: Fit,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def train_process_verifier(
     values = step_values(cache, material.run_id, min_solutions=min_solutions)
     labelled = label_steps(material, values)
     correct = [solution.correct for solution in material.solutions]
-    return fit_verifier(material, labelled, correct, base, out, stage="prm", fit=fit, progress=progress)
+    return fit_verifier(material, labelled, correct, base, out, stage="prm", format=format, fit=fit, progress=progress)
 
 
 def label_steps(material: Material, values: dict[int, float]) -> list[Labelled]:

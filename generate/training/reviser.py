@@ -1,34 +1,35 @@
-"""A revision model: fine-tuned on up to a few wrong attempts in context, followed by a right one."""
+"""A revision model: a language model fine-tuned on a few attempts in context, followed by a right one."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import AutoModelForCausalLM
 
 from cache import Cache
-from generate.lab.train_reviser import edit_distance
-from generate.lab.training import IGNORE, Example, batches
-from generate.prompts import RevisionContext
+from generate.config import REVISE
+from generate.lab.training import IGNORE, batches
+from generate.prompts import Prompts, RevisionContext
 from generate.recorder import Progress
-from generate.training.fit import Fit, fresh_directory, load_base, run_fit, save_stage, short_enough
+from generate.runs import run_prompts
+from generate.training.fit import (
+    Fit,
+    end_token,
+    fresh_directory,
+    length_limit,
+    load_base,
+    run_fit,
+    save_stage,
+    short_enough,
+)
 from generate.training.material import Material, read_material, split_questions
-from tts_sim.draws import mix, question_key
-
-
-class Revision(NamedTuple):
-    """Wrong attempts, the closest one last, and the right one that follows."""
-
-    question_id: str
-    wrong: tuple[str, ...]
-    right: str
+from generate.training.revisions import Revision, Shown, chain_revisions, revision_example, sampled_revisions
 
 
 def train_reviser(
@@ -38,30 +39,44 @@ def train_reviser(
     *,
     run_id: str | None = None,
     separator: str = "\n\n",
+    revision_request: str = REVISE,
     context_attempts: int = 4,
     per_question: int = 16,
+    any_attempts: float = 0.5,
     fit: Fit,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Trains a language model to write a right attempt after wrong ones, saves it in `out`, and returns its report.
+    """Trains a language model to write a right attempt after others, saves it in `out`, and returns its report.
 
-    From a run of steps: pairs of wrong and right samples of one question (`sampled_revisions`); from a run of
+    From a run of steps: right samples after other samples of the question (`sampled_revisions`); from a run of
     revisions: what its chains hold (`chain_revisions`), shown as that run showed it. The loss is on the right attempt
-    only. The context is the one that a recorder shows: attempts, each closed by `separator`, then the question.
-    Record chains with the same separator and `context_attempts`; the report names them.
-    Raises ValueError if no question has both a wrong and a right attempt, or fewer than 3 have.
-    Source: Snell et al. 2024 (arXiv:2408.03314) §6.1; ours puts the question last, where the base expects it.
+    only. The context is the one that a recorder shows (`generate.prompts`): in a chat, turns by the template of the
+    base's tokenizer, with `revision_request` after each attempt; else attempts, each closed by `separator`, then the
+    question. Record chains with the settings that the report names.
+    In a share `any_attempts` of the examples the attempts are any, right ones too, as a chain has them; in the others
+    they are wrong. Wrong ones alone are the paper's way: such a reviser takes a right attempt for a wrong one, too
+    (there, §6.2: 38 % of right answers are lost).
+    Raises ValueError if no question has both a wrong and a right attempt, or fewer than 3 have, and if the run is a
+    chat and the base has no chat template.
+    Source: Snell et al. 2024 (arXiv:2408.03314) §6.1; outside a chat ours puts the question last, where the base
+    expects it.
     """
     for name, value in (("context_attempts", context_attempts), ("per_question", per_question)):
         if value < 1:
             raise ValueError(f"{name} {value}: expected a whole number from 1.")
+    if not 0 <= any_attempts <= 1:
+        raise ValueError(f"any_attempts {any_attempts}: expected a share from 0 to 1.")
     material = read_material(cache, run_id)
-    if material.revisions is None:
-        context = RevisionContext(separator, context_attempts)
-        revisions = sampled_revisions(material, most=context_attempts, per_question=per_question, seed=fit.seed)
+    context = material.revisions
+    if context is not None:
+        revisions = chain_revisions(material, per_question=per_question, any_attempts=any_attempts, seed=fit.seed)
     else:
-        context = material.revisions
-        revisions = chain_revisions(material, per_question=per_question, seed=fit.seed)
+        is_chat = material.settings is not None and material.settings.chat
+        context = RevisionContext("", context_attempts, revision_request)
+        context = context if is_chat else RevisionContext(separator, context_attempts)
+        revisions = sampled_revisions(
+            material, most=context.most, per_question=per_question, any_attempts=any_attempts, seed=fit.seed
+        )
     if not revisions:
         raise ValueError(
             f"run '{material.run_id}' holds no pair of a wrong and a right attempt at one question: "
@@ -70,26 +85,27 @@ def train_reviser(
     train, held_out = split_questions([one.question_id for one in revisions], held_out=fit.held_out, seed=fit.seed)
     with fresh_directory(out) as directory:
         model, tokenizer = load_base(AutoModelForCausalLM, base, fit)
-        learned = [one for one in revisions if one.question_id in set(train)]
+        prompts = reviser_prompts(material, context, tokenizer, base)
+        shown = Shown(material.questions, prompts, tokenizer, end_token(model, tokenizer))
+        learned = [revision_example(one, shown) for one in revisions if one.question_id in set(train)]
+        examples, too_long = short_enough(learned, model, fit)
         judged = [one for one in revisions if one.question_id in set(held_out)]
-        examples, too_long = short_enough(
-            [revision_example(one, material, context, tokenizer) for one in learned], model, fit
-        )
-        before = held_out_losses(model, tokenizer, judged, material, context, fit)
+        fitting = [one for one in judged if len(revision_example(one, shown).ids) <= length_limit(model, fit)]
+        before = held_out_losses(model, fitting, shown, fit)
         done = run_fit(
             model, examples, lambda ids, targets: target_loss(model, ids, targets), fit, label="reviser",
             progress=progress,
         )  # fmt: skip
-        after = held_out_losses(model, tokenizer, judged, material, context, fit)
+        after = held_out_losses(model, fitting, shown, fit)
         facts = {
             "stage": "reviser",
             "base": base,
             "run": material.run_id,
-            "separator": context.separator,
-            "context_attempts": context.most,
+            **prompt_facts(prompts, context),
+            "any_attempts": any_attempts,
             "num_questions": len(train),
             "num_examples": len(examples),
-            "num_too_long": too_long,
+            "num_too_long": too_long + len(judged) - len(fitting),
             **done,
             "held_out_before": before,
             "held_out": after,
@@ -98,65 +114,30 @@ def train_reviser(
         return save_stage(directory, model, tokenizer, fit, facts)
 
 
-def sampled_revisions(material: Material, *, most: int, per_question: int, seed: int) -> list[Revision]:
-    """`per_question` revisions of each question that has a right and a wrong answered sample.
+def reviser_prompts(material: Material, context: RevisionContext, tokenizer: Any, base: str) -> Prompts:
+    """The prompts that a recorder with this tokenizer makes of the run's settings, with such a context.
 
-    The right one is a draw; 0 to `most` wrong ones stand before it (a uniform number, no text twice), the last one the
-    closest to it by edit distance, the others drawn. Questions draw independently of each other.
+    Raises ValueError for a chat without a template.
     """
-    right, wrong = defaultdict[str, list[str]](list), defaultdict[str, set[str]](set)
-    for solution in material.solutions:
-        if solution.correct:
-            right[solution.question_id].append("".join(solution.texts))
-        elif solution.answered:
-            wrong[solution.question_id].add("".join(solution.texts))
-    revisions = []
-    for question_id in sorted(right.keys() & wrong.keys()):
-        random = np.random.default_rng(mix(seed, question_key(question_id)))
-        faults = sorted(wrong[question_id])
-        closest: dict[str, str] = {}
-        for _ in range(per_question):
-            target = right[question_id][random.integers(len(right[question_id]))]
-            count = min(int(random.integers(most + 1)), len(faults))
-            attempts: list[str] = []
-            if count:
-                if target not in closest:
-                    closest[target] = min((edit_distance(text, target), text) for text in faults)[1]
-                nearest = closest[target]
-                others = [text for text in faults if text != nearest]
-                attempts = [*(others[place] for place in random.permutation(len(others))[: count - 1]), nearest]
-            revisions.append(Revision(question_id, tuple(attempts), target))
-    return revisions
+    settings = material.settings
+    if settings is None:
+        return replace(material.prompts, revisions=context)
+    if settings.chat and not tokenizer.chat_template:
+        raise ValueError(
+            f"run '{material.run_id}' is a chat, and the tokenizer of '{base}' has no chat template: start from a "
+            "model that has one."
+        )
+    return replace(run_prompts(replace(settings, model=base), tokenizer), revisions=context)
 
 
-def chain_revisions(material: Material, *, per_question: int, seed: int) -> list[Revision]:
-    """Right attempts that follow a wrong one in their chain, with the wrong ones before them, in order.
-
-    At most `per_question` of a question, drawn. Right attempts in between are left out of the context.
-    """
-    assert material.revisions is not None
-    attempts = {solution.node_ids: solution for solution in material.solutions}
-    found = defaultdict[str, list[Revision]](list)
-    for solution in material.solutions:
-        before = [attempts.get(solution.node_ids[:length]) for length in range(1, len(solution.node_ids))]
-        if solution.correct and before and before[-1] is not None and not before[-1].correct:
-            wrong = [one.texts[-1] for one in before if one is not None and one.answered and not one.correct]
-            if wrong:
-                kept = tuple(wrong[-material.revisions.most :])
-                found[solution.question_id].append(Revision(solution.question_id, kept, solution.texts[-1]))
-    revisions = []
-    for question_id in sorted(found):
-        random = np.random.default_rng(mix(seed, question_key(question_id)))
-        members = found[question_id]
-        revisions += [members[place] for place in sorted(random.permutation(len(members))[:per_question].tolist())]
-    return revisions
-
-
-def revision_example(one: Revision, material: Material, context: RevisionContext, tokenizer: Any) -> Example:
-    """The tokens of the context, as a sampler reads it, and of the right attempt with its end, the only targets."""
-    prompt: list[int] = tokenizer(context.prompt(material.prompts[one.question_id], one.wrong))["input_ids"]
-    target: list[int] = [*tokenizer(one.right, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
-    return Example(prompt + target, [IGNORE] * len(prompt) + [float(token) for token in target])
+def prompt_facts(prompts: Prompts, context: RevisionContext) -> dict[str, Any]:
+    """The settings to record chains with, by their names in a configuration."""
+    facts: dict[str, Any] = {"prompt_template": prompts.template, "chat": prompts.chat is not None}
+    if prompts.chat is None:
+        facts["separator"] = context.separator
+    else:
+        facts |= {"system_prompt": prompts.system, "revision_request": context.request}
+    return facts | {"context_attempts": context.most}
 
 
 def target_loss(model: Any, ids: Tensor, targets: Tensor) -> Tensor:
@@ -166,31 +147,35 @@ def target_loss(model: Any, ids: Tensor, targets: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def held_out_losses(
-    model: Any, tokenizer: Any, revisions: Sequence[Revision], material: Material, context: RevisionContext, fit: Fit
-) -> dict[str, Any]:
-    """Nats per token of right attempts (their end included): after their wrong ones, and after the question alone.
+def held_out_losses(model: Any, revisions: Sequence[Revision], shown: Shown, fit: Fit) -> dict[str, Any]:
+    """Nats per token of right attempts, their end included.
 
-    `loss_with` are those with at least one wrong attempt before them, `loss_without` the same ones with none: a reviser
-    that uses what it sees has a smaller `loss_with`.
+    loss              over all
+    loss_after_wrong  those whose last attempt before them is wrong (num_after_wrong)
+    loss_without      the same ones, after the question alone: what is gained by seeing the attempts
+    loss_after_right  those whose last attempt before them is right (num_after_right)
     """
-    training = model.training
     model.eval()
-    shown = [one for one in revisions if one.wrong]
+    after_wrong = [one for one in revisions if one.attempts and not one.after_right]
+    after_right = [one for one in revisions if one.after_right]
     parts = {
         "loss": revisions,
-        "loss_with": shown,
-        "loss_without": [one._replace(wrong=()) for one in shown],
+        "loss_after_wrong": after_wrong,
+        "loss_without": [one._replace(attempts=()) for one in after_wrong],
+        "loss_after_right": after_right,
     }
-    figures: dict[str, Any] = {"num_questions": len({one.question_id for one in revisions})}
-    figures |= {"num_revisions": len(revisions), "num_with": len(shown)}
+    figures: dict[str, Any] = {
+        "num_questions": len({one.question_id for one in revisions}),
+        "num_revisions": len(revisions),
+        "num_after_wrong": len(after_wrong),
+        "num_after_right": len(after_right),
+    }
     for name, part in parts.items():
-        examples = [revision_example(one, material, context, tokenizer) for one in part]
+        examples = [revision_example(one, shown) for one in part]
         total, tokens = 0.0, 0
         for ids, targets in batches(examples, tokens=fit.batch_tokens, seed=0, device=model.device) if examples else ():
             known = int((targets[:, 1:] != IGNORE).sum())
             total += float(target_loss(model, ids, targets)) * known
             tokens += known
         figures[name] = total / tokens if tokens else float("nan")
-    model.train(training)
     return figures

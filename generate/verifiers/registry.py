@@ -59,21 +59,27 @@ def require_format(name: str) -> None:
         raise ValueError(f"verifier format '{name}': expected auto, {', '.join(FORMATS)}.")
 
 
+def _config(path: str, *, revision: str | None = None) -> dict[str, Any]:
+    """The config.json of the model at `path`, a directory or a Hugging Face id. Raises ValueError if there is none."""
+    from transformers import PreTrainedConfig
+
+    try:
+        config: dict[str, Any] = PreTrainedConfig.get_config_dict(path, revision=revision)[0]
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"model '{path}' has no config: {reason} Give a directory or a Hugging Face id.") from error
+    if not config:
+        raise ValueError(f"model '{path}' has no config.json. Give a directory or a Hugging Face id.")
+    return config
+
+
 def detect_format(path: str, *, revision: str | None = None) -> str:
     """The format of the model at `path`, a directory or a Hugging Face id, by its config alone; no code of it is run.
 
     First `verifier_format` in the config, then its architecture, then the names of published models. An unmarked token
     classifier counts as this project's own. Raises ValueError where that does not settle it.
     """
-    from transformers import PreTrainedConfig
-
-    try:
-        config = PreTrainedConfig.get_config_dict(path, revision=revision)[0]
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"model '{path}' has no config: {reason} Give a directory or a Hugging Face id.") from error
-    if not config:
-        raise ValueError(f"model '{path}' has no config.json. Give a directory or a Hugging Face id.")
+    config = _config(path, revision=revision)
     if marked := config.get("verifier_format"):
         if marked not in FORMATS:
             raise ValueError(
@@ -93,6 +99,18 @@ def detect_format(path: str, *, revision: str | None = None) -> str:
     )
 
 
+def detect_kind(path: str, format: str, *, revision: str | None = None) -> str:
+    """The kind of the verifier at `path`: `verifier_kind` in its config (training writes it), else the format's.
+
+    Raises ValueError for a mark that is not prm or orm.
+    """
+    natural = FORMATS[format].kind
+    marked = natural if natural == "orm" else _config(path, revision=revision).get("verifier_kind", natural)
+    if marked not in ("prm", "orm"):
+        raise ValueError(f"model '{path}': verifier_kind '{marked}' in its config: expected prm or orm.")
+    return str(marked)
+
+
 def settled(settings: VerifierSettings, path: str) -> VerifierSettings:
     """The settings with format and kind in place of auto; `path` is where the model is.
 
@@ -104,7 +122,8 @@ def settled(settings: VerifierSettings, path: str) -> VerifierSettings:
         raise ValueError(
             f"verifier '{settings.verifier_id}': the format {name} scores whole solutions; its kind is orm."
         )
-    return replace(settings, format=name, kind=natural if settings.kind == AUTO else settings.kind)
+    kind = detect_kind(path, name) if settings.kind == AUTO else settings.kind
+    return replace(settings, format=name, kind=kind)
 
 
 def load_verifier(
@@ -139,7 +158,11 @@ def load_verifier(
         trust_remote_code=remote,
     )
     verifier: StepVerifier | OutcomeVerifier = _named(chosen.verifier)(
-        model, tokenizer, verifier_id=verifier_id, kind=chosen.kind if kind == AUTO else kind, **options
+        model,
+        tokenizer,
+        verifier_id=verifier_id,
+        kind=detect_kind(path, name, revision=revision) if kind == AUTO else kind,
+        **options,
     )
     return verifier
 
