@@ -21,6 +21,7 @@ from cache.check import violations
 from generate.cli import app
 from generate.live import compare_live
 from generate.live_page import runs_said, write_live_page
+from generate.making import Maker
 from generate.plans import Chains, Demand, Greedy, flat, staircase
 from generate.protocols import Request
 from generate.runs import build_recorder, fulfil, start_run
@@ -273,7 +274,8 @@ def test_rollouts_of_lookahead_are_recorded_step_by_step(tmp_path: Path) -> None
             while node is not None:
                 above, tokens, node = node["text"] + above, tokens + node["tokens"], nodes.get(node["parent_id"])
             request = Request(prompts[second["question_id"]], above, 0, prefix_tokens=tokens, greedy=True)
-            [whole] = recorder.sampler.sample([request])
+            assert isinstance(recorder.maker, Maker)
+            [whole] = recorder.maker.sampler.sample([request])
             assert [step.text for step in whole[:2]] == [first["text"], second["text"]]
     with open_cache(path) as cache:
         assert violations(cache) == []

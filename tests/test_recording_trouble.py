@@ -23,6 +23,7 @@ from cache.grading import Exact
 from generate.answers import AnswerBook
 from generate.extraction import final_number
 from generate.halving import Halving, is_out_of_memory
+from generate.making import Maker
 from generate.plans import flat
 from generate.prompts import Prompts
 from generate.protocols import Request, SamplerStopped, Solution, Step
@@ -90,7 +91,8 @@ def recorder(cache: Cache, sampler: Any, verifier: Any, **more: Any) -> Recorder
     cache.append(questions=pl.DataFrame({"question_id": ["a", "b"], "prompt": ["1", "2"], "gold": ["3", "4"]}))
     start_run(cache, SETTINGS, {})
     book = AnswerBook(cache, Exact())
-    return Recorder(cache, "base", sampler, [verifier], book, extract=final_number, seed=0, prompts=Prompts(), **more)
+    maker = Maker(sampler, [verifier])
+    return Recorder(cache, "base", maker, book, extract=final_number, seed=0, prompts=Prompts(), **more)
 
 
 def test_batches_halve_when_memory_runs_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,7 +146,7 @@ def test_a_recorder_stops_between_commits(tmp_path: Path) -> None:
     stopping = Event()
 
     def progress(what: str, done: int, total: int) -> None:
-        if done >= 4:
+        if done >= 8:
             stopping.set()
 
     with create_cache(tmp_path / "c.duckdb") as cache:
