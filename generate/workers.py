@@ -228,7 +228,9 @@ def _name(devices: Sequence[str], place: int) -> str:
 
 
 def _exit_said(code: int | None) -> str:
-    if code is not None and code < 0:
+    if code is None:
+        return "it closed its pipe"
+    if code < 0:
         return f"exit code {code}, {signal.Signals(-code).name}"
     return f"exit code {code}"
 
