@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,15 @@ import torch
 from cache import create_cache, open_cache
 from cache.check import violations
 from generate.devices import device_list
-from generate.making import Maker, Order
-from generate.model_set import Loaded, ModelSet
+from generate.model_set import Loaded
 from generate.plans import Chains, Demand, Greedy, Plan, flat, staircase
-from generate.protocols import Request, Solution, Step, UnreadableSolution
 from generate.recorder import Recorder
 from generate.runs import build_recorder, fulfil
 from generate.settings import stored_settings
 from generate.workers import Workers, WorkersLost, start_workers
 from tests.command import tts_sim
 from tests.families import save_family
+from tests.odd_models import made, odd, orders
 from tests.test_generate_run import write_config
 from tests.test_recorder import STRATEGIES, contents, questions, settings
 from tests.tiny import save_models
@@ -195,69 +193,6 @@ def test_sigterm_to_all_then_all_workers_killed_then_finished(
         assert violations(cache) == []
 
 
-class Odd(ModelSet):
-    """Loads a sampler that does what the prompt says; `path` is a folder for its traces."""
-
-    def load(self, device: str, *, where: str = "", say: Callable[[str], None] | None = None) -> Loaded:
-        """See ModelSet."""
-        Path(self.path, f"{os.getpid()}.loaded").touch()
-        maker = Maker(OddSampler(self.path), [OddVerifier()], where=where, say=say)
-        maker.machine["threads"] = torch.get_num_threads()
-        return Loaded(maker, 1, (1,))
-
-
-class OddSampler:
-    """One step a request, of the text of its prompt."""
-
-    def __init__(self, folder: str) -> None:
-        self.folder = Path(folder)
-
-    def sample(self, requests: Sequence[Request]) -> list[list[Step]]:
-        """See Sampler."""
-        prompts = {request.prompt for request in requests}
-        if "large" in prompts and len(requests) > 1:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        if "broken" in prompts:
-            with suppress(FileExistsError):
-                (self.folder / "broken").touch(exist_ok=False)
-                raise RuntimeError("CUDA error: an illegal memory access\nwas encountered")
-        if "deadly" in prompts:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if "endless" in prompts:
-            (self.folder / f"{os.getpid()}.endless").touch()
-            time.sleep(3600)
-        return [[Step(request.prompt, 1, -1.0, -1.0, "eos")] for request in requests]
-
-
-class OddVerifier:
-    """Cannot read the step 'unreadable'."""
-
-    verifier_id, kind, ends_only = "odd", "prm", False
-
-    def score(self, solutions: Sequence[Solution]) -> list[list[float]]:
-        """See Verifier."""
-        for place, solution in enumerate(solutions):
-            if solution.steps[-1] == "unreadable":
-                raise UnreadableSolution(place, "it is unreadable")
-        return [[0.5] for _ in solutions]
-
-
-def odd(folder: Path) -> Odd:
-    return Odd(str(folder), None, "\n", 1.0, 1.0, 8, (), "auto", "auto", 4, "plain", False)
-
-
-def orders(*prompts: str) -> list[Order]:
-    return [
-        Order(Request(prompt, "", place), prompt, prompt, (), f"draw {place} of '{prompt}'")
-        for place, prompt in enumerate(prompts)
-    ]
-
-
-def made(workers: Workers, *chunks: list[Order]) -> dict[int, list[str]]:
-    """The texts of each chunk that was made."""
-    return {place: [steps[0].text for steps in done.steps] for place, done in workers.made(chunks, None)}
-
-
 def test_workers_that_fail(tmp_path: Path) -> None:
     said: list[str] = []
     workers = Workers(odd(tmp_path), ["cpu"] * 4, say=said.append)
@@ -292,7 +227,7 @@ def test_workers_that_fail(tmp_path: Path) -> None:
 def test_the_command_takes_its_workers_along(tmp_path: Path, number: signal.Signals) -> None:
     """One that is at work, too, whether the command is killed or Ctrl-C reaches all of them."""
     code = (
-        "from pathlib import Path\nfrom tests.test_workers import Workers, made, odd, orders\n"
+        "from pathlib import Path\nfrom tests.odd_models import Workers, made, odd, orders\n"
         f"made(Workers(odd(Path({str(tmp_path)!r})), ['cpu']), orders('endless'))"
     )
     command = subprocess.Popen(
