@@ -19,7 +19,17 @@ from cache.migrate import migrate, require_current
 from cache.outcomes import save_outcomes
 from cache.parquet import TABLES, open_parquet
 
-VIEWS = ("paths", "path_scores", "endings", "solutions", "question_stats", "node_values", "calibration", "coverage")
+VIEWS = (
+    "paths",
+    "path_scores",
+    "endings",
+    "solutions",
+    "texts",
+    "question_stats",
+    "node_values",
+    "calibration",
+    "coverage",
+)
 _MENDABLE = ("root_pool", "step_pool", "exchangeable", "provenance", "started", "finished")
 
 

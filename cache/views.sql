@@ -68,6 +68,22 @@ FROM endings AS ending
 LEFT JOIN path_scores AS along
     ON along.finished AND along.run_id = ending.run_id AND along.node_id = ending.node_id AND along.verifier_id = ending.verifier_id;
 
+-- One row per finished solution: its whole text (of a revision: its own), with its question's prompt, its answer, and whether that is right.
+CREATE OR REPLACE VIEW texts AS
+WITH RECURSIVE up AS (
+    SELECT node.run_id, node.question_id, node.node_id, node.answer_id, node.stop, node.text,
+           CASE WHEN run.kind = 'steps' THEN node.parent_id END AS above
+    FROM nodes AS node JOIN runs AS run ON run.run_id = node.run_id WHERE node.stop <> 'step'
+    UNION ALL
+    SELECT up.run_id, up.question_id, up.node_id, up.answer_id, up.stop, parent.text || up.text, parent.parent_id
+    FROM up JOIN nodes AS parent ON parent.run_id = up.run_id AND parent.node_id = up.above
+)
+SELECT up.run_id, up.question_id, up.node_id, question.prompt, up.text, up.stop, answer.text AS answer, coalesce(answer.correct, false) AS correct
+FROM up
+JOIN questions AS question ON question.question_id = up.question_id
+LEFT JOIN answers AS answer ON answer.question_id = up.question_id AND answer.answer_id = up.answer_id
+WHERE up.above IS NULL;
+
 -- One row per run, question and verifier (null if none), over the i.i.d. flat samples only: pass@1, mean score of a sample's end, and the majority
 -- answer (ties: the first seen is named, majority_correct is the share of correct ones among the tied; nobody answered: 0).
 CREATE OR REPLACE VIEW question_stats AS

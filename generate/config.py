@@ -50,9 +50,7 @@ class Config:
         "Model", "auto, cpu, cuda or cuda:1; several, with a process each: cuda:0,cuda:1, or cuda:all.", "auto"
     )
     batch_rows: int = _key("Model", "Sequences that are generated side by side; halved when memory runs out.", 512)
-    sampler: str = _key(
-        "Model", "plain, continuous (batching), or auto: continuous on CUDA. All draw the same.", "auto"
-    )
+    sampler: str = _key("Model", "plain, continuous (batching), or auto: continuous on CUDA; same draws.", "auto")
     server: str | None = _key("Model", "Address of an OpenAI-compatible completions server that has the model.", None)
     connections: int = _key("Model", "Requests that a server works on side by side.", 64)
     timeout: float = _key("Model", "Seconds that a server may take for one completion.", 600.0)

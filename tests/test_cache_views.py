@@ -192,7 +192,45 @@ def test_pass_at_k_is_exact(cache: Cache) -> None:
     ]
 
 
+def test_texts_join_the_steps_of_a_solution_and_leave_attempts_alone(tmp_path: Path) -> None:
+    nodes = pl.DataFrame(
+        [
+            ("tree", 0, None, "a ", "step", None),
+            ("tree", 1, 0, "b", "eos", 0),
+            ("tree", 2, 0, "c", "length", None),
+            ("chain", 0, None, "first", "eos", 1),
+            ("chain", 1, 0, "second", "eos", 0),
+        ],
+        schema=["run_id", "node_id", "parent_id", "text", "stop", "answer_id"],
+        orient="row",
+    ).with_columns(question_id=pl.lit("q1"), draw=pl.col("node_id").cast(pl.Int32) // 2, greedy=False, tokens=1)
+    with create_cache(tmp_path / "texts.duckdb") as made:
+        made.append(
+            questions=pl.DataFrame({"question_id": ["q1"], "gold": ["A"], "prompt": ["Say A."]}),
+            answers=pl.DataFrame(
+                {"question_id": ["q1"] * 2, "answer_id": [0, 1], "text": ["A", "B"], "correct": [True, False]}
+            ),
+            runs=pl.DataFrame({"run_id": ["tree", "chain"], "kind": ["steps", "revisions"]}),
+        )
+        made.append(nodes=nodes)
+        assert rows(made, "SELECT run_id, node_id, text, stop, answer, correct, prompt FROM texts ORDER BY ALL") == [
+            ("chain", 0, "first", "eos", "B", False, "Say A."),
+            ("chain", 1, "second", "eos", "A", True, "Say A."),
+            ("tree", 1, "a b", "eos", "A", True, "Say A."),
+            ("tree", 2, "a c", "length", None, False, "Say A."),
+        ]
+
+
 def test_a_stub_of_a_tree_in_every_view(tmp_path: Path) -> None:
     with create_cache(tmp_path / "empty.duckdb") as cache:
-        for view in ("solutions", "question_stats", "node_values", "calibration", "coverage", "paths", "path_scores"):
+        for view in (
+            "solutions",
+            "texts",
+            "question_stats",
+            "node_values",
+            "calibration",
+            "coverage",
+            "paths",
+            "path_scores",
+        ):
             assert cache.table(view).is_empty()

@@ -43,13 +43,13 @@ def sft(cache: Path, *arguments: object) -> tuple[dict[str, Any], list[dict[str,
 
 
 def test_best_weighted_majority_and_oracle_write_their_solution(cache: Path) -> None:
-    facts, lines = sft(cache, "-s", "sample+best", "-b", 4, "--form", "plain")
+    facts, lines = sft(cache, "-s", "sample+best", "-b", 4, "--form", "plain", "--drop-wrong")
     assert lines == [{"prompt": "what is easy? «é»", "completion": f"easy/{STAR['nodes'][2]['id']}\n"}]
     assert facts | {"questions": 3, "written": 1, "right": 1, "wrong": 1, "nothing_selected": 1} == facts
-    _, lines = sft(cache, "-s", "sample+weighted", "-b", 4, "--form", "plain", "--keep-wrong")
+    _, lines = sft(cache, "-s", "sample+weighted", "-b", 4, "--form", "plain")
     ends = [f"easy/{STAR['nodes'][2]['id']}\n", f"hard/{HARD['nodes'][0]['id']}\n"]
     assert [line["completion"] for line in lines] == ends
-    facts, _ = sft(cache, "-s", "sample+majority", "-b", 4)
+    facts, _ = sft(cache, "-s", "sample+majority", "-b", 4, "--drop-wrong")
     assert (facts["right"], facts["wrong"], facts["written"]) == (1, 1, 1)
     facts, lines = sft(cache, "-s", "sample+oracle", "-b", 4)
     assert (facts["right"], facts["wrong"]) == (2, 0)
@@ -59,7 +59,7 @@ def test_best_weighted_majority_and_oracle_write_their_solution(cache: Path) -> 
 def test_forms(cache: Path) -> None:
     user = {"role": "user", "content": "what is easy? «é»"}
     assistant = {"role": "assistant", "content": f"easy/{STAR['nodes'][2]['id']}\n"}
-    arguments = ("-s", "sample+best", "-b", 4)
+    arguments = ("-s", "sample+best", "-b", 4, "--drop-wrong")
     assert sft(cache, *arguments)[1] == [{"prompt": [user], "completion": [assistant]}]
     assert sft(cache, *arguments, "--form", "messages")[1] == [{"messages": [user, assistant]}]
 

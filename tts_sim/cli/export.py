@@ -27,8 +27,8 @@ def sft(
     budget: Annotated[int, typer.Option("--budget", "-b", help="Samples that the strategy chooses from.")],
     run: Annotated[str | None, typer.Option("--run", metavar="ID", help="Run; default: the first of steps.")] = None,
     verifier: Annotated[str | None, typer.Option("--verifier", help="Verifier whose scores are used.")] = None,
-    keep_wrong: Annotated[
-        bool, typer.Option("--keep-wrong/--drop-wrong", help="What to do with selected solutions that are wrong.")
+    drop_wrong: Annotated[
+        bool, typer.Option("--drop-wrong", help="Leave out selected solutions that are wrong, by the gold answer.")
     ] = False,
     form: Annotated[str, typer.Option("--form", help="chat, plain or messages: see docs/training.md.")] = "chat",
     seed: Seed = 0,
@@ -51,7 +51,7 @@ def sft(
         forest = load_forest(opened, run)
         found = selected_solutions(forest, wanted, budget, verifier=verifier, seed=seed)
         answered = found.drop_nulls("node_id")
-        kept = answered if keep_wrong else answered.filter("correct")
+        kept = answered.filter("correct") if drop_wrong else answered
         export_sft(opened, forest.run_id, kept["node_id"].to_list(), output, form=chosen_form)
     facts = {
         "run": forest.run_id,
