@@ -46,7 +46,7 @@ class OddSampler:
         if "deadly" in prompts:
             os.kill(os.getpid(), signal.SIGKILL)
         if "endless" in prompts:
-            (self.folder / f"{os.getpid()}.endless").touch()
+            (self.folder / "endless").touch()
             time.sleep(3600)
         return [[Step(request.prompt, 1, -1.0, -1.0, "eos")] for request in requests]
 
