@@ -57,11 +57,11 @@ def record(
     """
     path = required_cache(config)
     device_list(config.device)
-    wanted = recordings(config, stored_pools(path))
+    recordings(config)  # what is wrong with it is said before there is a file
     questions = config_questions(config)
     recorded = []
-    with create_cache(path) as cache:
-        for settings, plans in wanted:
+    with create_cache(path) as cache:  # which also mends what a call left that was killed as it made the tables
+        for settings, plans in recordings(config, run_pools(cache)):
             recorder = build_recorder(
                 cache,
                 settings,
