@@ -37,6 +37,13 @@ def one_device(text: str) -> str:
     return names[0]
 
 
+def make_current(device: str) -> None:
+    """Makes a GPU with a number the one that libraries take where they are told of none."""
+    chosen = torch.device(device)
+    if chosen.type == "cuda" and chosen.index is not None:
+        torch.cuda.set_device(chosen)
+
+
 def _all_gpus(text: str) -> list[str]:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not count:

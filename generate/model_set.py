@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from generate.devices import make_current
 from generate.making import Maker, Making
 from generate.settings import VerifierSettings, hardware
 from generate.verifiers.registry import load_verifier
@@ -46,6 +47,7 @@ class ModelSet:
         """All of them on one device; `where` and `say` as in Maker. Raises ValueError if one cannot be loaded."""
         from generate.samplers.transformers import load_sampler
 
+        make_current(device)
         sampler = load_sampler(
             self.path,
             delimiter=self.delimiter,

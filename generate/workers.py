@@ -230,9 +230,8 @@ def _name(devices: Sequence[str], place: int) -> str:
 def _exit_said(code: int | None) -> str:
     if code is None:
         return "it closed its pipe"
-    if code < 0:
-        return f"exit code {code}, {signal.Signals(-code).name}"
-    return f"exit code {code}"
+    names = {-one.value: f", {one.name}" for one in signal.Signals}
+    return f"exit code {code}{names.get(code, '')}"
 
 
 def _end_all(workers: Sequence[_Worker]) -> None:
