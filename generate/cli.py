@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -19,6 +20,10 @@ app.add_typer(train, name="train")
 Into = Annotated[str, typer.Argument(metavar="CACHE", help="The .duckdb file to fill.")]
 RunName = Annotated[str | None, typer.Option("--run", metavar="ID", help="The run (default: the only recorded one).")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Devices = Annotated[
+    str,
+    typer.Option("--device", help="auto, cpu, cuda, cuda:1; several, with a process each: cuda:0,cuda:1, or cuda:all."),
+]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto (as saved), float32, bfloat16 or float16.")]
 VerifierFormat = Annotated[
     str,
@@ -74,7 +79,7 @@ def sample(
     grader: Annotated[str, typer.Option("--grader", help="math-verify or exact.")] = "math-verify",
     step_pool: Annotated[int, typer.Option("--step-pool", help="Draws below a step that replays may ask for.")] = 8,
     seed: Annotated[int, typer.Option("--seed", help="Seed of every draw of the run.")] = 0,
-    device: Device = "auto",
+    device: Devices = "auto",
     dtype: Dtype = "auto",
     batch_rows: BatchRows = 512,
     commit_draws: Annotated[
@@ -142,7 +147,7 @@ def fill(
     verifier: Annotated[
         str | None, typer.Option("--verifier", help="The verifier that guides the replays; default: the first by name.")
     ] = None,
-    device: Device = "auto",
+    device: Devices = "auto",
     dtype: Dtype = "auto",
     batch_rows: BatchRows = 512,
     trust_remote_code: RemoteCode = False,
@@ -184,13 +189,14 @@ def fill(
                 stopping=stopping,
                 sampler=sampler,
             )
-            if demand:
-                draws = read_demand(demand, opened, settings)
-                recorder.record(draws, f"{settings.run_id}: {demand}")
-                made = len(draws)
-            else:
-                wanted = demands(split_specs(strategy or []), parse_budgets(budget), trials, seed, verifier)
-                made = fulfil(opened, recorder, wanted)
+            with closing(recorder):
+                if demand:
+                    draws = read_demand(demand, opened, settings)
+                    recorder.record(draws, f"{settings.run_id}: {demand}")
+                    made = len(draws)
+                else:
+                    wanted = demands(split_specs(strategy or []), parse_budgets(budget), trials, seed, verifier)
+                    made = fulfil(opened, recorder, wanted)
         typer.echo(f"run '{settings.run_id}': {made} draws made → {cache}")
 
 

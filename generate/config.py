@@ -46,7 +46,9 @@ class Config:
     revision: str | None = _key("Model", "Branch, tag or commit of the model at the Hub.", None)
     dtype: str = _key("Model", "auto (as saved), float32, bfloat16 or float16.", "auto")
     attention: str = _key("Model", "auto, or transformers' name: eager, sdpa, flash_attention_2, …", "auto")
-    device: str = _key("Model", "auto, cpu, cuda, cuda:1, …", "auto")
+    device: str = _key(
+        "Model", "auto, cpu, cuda or cuda:1; several, with a process each: cuda:0,cuda:1, or cuda:all.", "auto"
+    )
     batch_rows: int = _key("Model", "Sequences that are generated side by side; halved when memory runs out.", 512)
     sampler: str = _key("Model", "plain, continuous (batching), or auto: continuous on CUDA; same draws.", "auto")
     server: str | None = _key("Model", "Address of an OpenAI-compatible completions server that has the model.", None)

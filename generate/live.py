@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,8 @@ def _live(
                 server=None if models is not None else ServerSettings(stored.get("server")),
                 progress=progress,
             )
-            fulfil(live, recorder, [Demand(tuple(specs), tuple(budgets), trials=1, seed=seed)])
+            with closing(recorder):
+                fulfil(live, recorder, [Demand(tuple(specs), tuple(budgets), trials=1, seed=seed)])
             forest = load_forest(live, fresh.run_id, kind=fresh.kind)
             return replay(forest, specs, budgets, trials=1, seed=seed, method="monte-carlo")
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from generate.devices import one_device
+
 
 def load_pretrained(
     auto_class: Any,
@@ -20,14 +22,14 @@ def load_pretrained(
 ) -> tuple[Any, Any]:
     """(model in evaluation mode on its device, tokenizer). `device` 'auto' is CUDA where there is one.
 
-    Raises ValueError, with the reason, if the model cannot be loaded, or if there are weights that it does not hold:
-    they would be random. Those of a head may be, with `fresh_head`: for training.
+    Raises ValueError, with the reason, if the model cannot be loaded, if the device is not here, or if there are
+    weights that it does not hold: they would be random. Those of a head may be, with `fresh_head`: for training.
     """
     from transformers import AutoTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    where = one_device(device)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=trust_remote_code)
         model, loaded = auto_class.from_pretrained(

@@ -1,9 +1,9 @@
-"""The recorder: makes the draws that a plan lacks, scores and grades them, and commits them batch by batch."""
+"""The recorder: has the draws made that a plan lacks, grades them, and commits them batch by batch."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from threading import Event
 from typing import Any, NamedTuple
 
@@ -13,16 +13,14 @@ from cache import Cache
 from cache.errors import TtsSimError
 from generate.answers import AnswerBook
 from generate.extraction import Extractor
-from generate.halving import Halving
 from generate.keys import node_key
+from generate.making import Made, Making, Order
 from generate.meter import Meter
 from generate.plans import Draw, Plan
 from generate.prompts import Prompts
-from generate.protocols import Request, Sampler, SamplerStopped, Solution, Step, Verifier
-from generate.verifiers.checked import checked_scores
+from generate.protocols import Request, SamplerStopped, Step
 
 Progress = Callable[[str, int, int], None]
-Scores = Sequence[Sequence[float | None]]
 COMMIT_DRAWS = 4096  # a transaction: fills batches, loses little
 
 _COLUMN_TYPES = {"answer_id": pl.Int32, "logprob": pl.Float64, "min_logprob": pl.Float64}  # may be null in all rows
@@ -54,18 +52,18 @@ class RecordingStopped(TtsSimError):
 class Recorder:
     """Fulfils plans for one run of a cache that is open for writing.
 
-    A batch of draws (nodes, answers, scores) is one transaction. A recorder that is killed loses at most the batch at
-    hand: what is missing is worked out from the cache, and a draw's randomness hangs on (seed, question, path of draws)
-    alone, so the next recorder makes the same draws. Once `stopping` is set, it raises RecordingStopped before the next
-    batch. Where memory runs out, sampler and verifiers are given less at a time. `machine` says what it runs on.
+    `maker` makes steps and scores, in this process or in several others; the recorder alone writes. A chunk of draws
+    (nodes, answers, scores) is one transaction, of at most `commit_draws` draws. A recorder that is killed loses at
+    most the chunks at hand: what is missing is worked out from the cache, and a draw's randomness hangs on (seed,
+    question, path of draws) alone, so the next recorder makes the same draws. Once `stopping` is set, it raises
+    RecordingStopped after the chunks at hand.
     """
 
     def __init__(
         self,
         cache: Cache,
         run_id: str,
-        sampler: Sampler,
-        verifiers: Sequence[Verifier],
+        maker: Making,
         answers: AnswerBook,
         *,
         extract: Extractor,
@@ -75,21 +73,21 @@ class Recorder:
         progress: Progress | None = None,
         meter: Meter | None = None,
         stopping: Event | None = None,
-        machine: Mapping[str, Any] | None = None,
     ) -> None:
         if commit_draws < 1:
             raise ValueError(f"commit_draws {commit_draws}: expected a whole number from 1.")
-        self.cache, self.run_id = cache, run_id
-        self.sampler, self.verifiers, self.answers = sampler, verifiers, answers
+        self.cache, self.run_id, self.maker, self.answers = cache, run_id, maker, answers
         self.extract, self.seed, self.prompts = extract, seed, prompts
         self.commit_draws, self.progress, self.stopping = commit_draws, progress, stopping
-        self.meter, self.machine = meter or Meter(), dict(machine or {})
+        self.meter = meter or Meter()
         self.questions: dict[str, str] = dict(
             cache.frame("SELECT question_id, coalesce(prompt, '') AS prompt FROM questions").iter_rows()
         )
         self.next_node = cache.next_node_id(run_id)
-        self._sampling = Halving(sampler, "the model", _say)
-        self._scoring = [Halving(verifier, f"verifier '{verifier.verifier_id}'", _say) for verifier in verifiers]
+
+    def close(self) -> None:
+        """Ends the processes that make draws, if there are any."""
+        self.maker.close()
 
     def fulfil(self, plan: Plan) -> int:
         """Makes draws until the plan lacks nothing; the number of draws made."""
@@ -101,18 +99,27 @@ class Recorder:
         return made
 
     def record(self, draws: Sequence[Draw], what: str = "") -> None:
-        """Makes the given draws, in transactions of at most `commit_draws`. Raises RecordingStopped when asked to."""
+        """Has the given draws made, and commits each chunk as it comes. Raises RecordingStopped when asked to."""
         paths = self._paths(draws)
-        for start in range(0, len(draws), self.commit_draws):
-            if self.stopping is not None and self.stopping.is_set():
-                raise RecordingStopped(
-                    f"stopped with {len(draws) - start} draws of '{what}' left; all others are kept."
-                )
-            if self.progress:
-                self.progress(what, start, len(draws))
-            self._record(draws[start : start + self.commit_draws], paths)
+        size = self.maker.chunk_draws(len(draws), self.commit_draws)
+        chunks = [draws[start : start + size] for start in range(0, len(draws), size)]
+        orders = ([self._order(draw, paths[draw.parent_id]) for draw in chunk] for chunk in chunks)
+        done = 0
+        self._report(what, 0, len(draws))
+        with closing(self.maker.made(orders, self.stopping)) as results:
+            for place, made in results:
+                if made.places:
+                    self._commit([chunks[place][member] for member in made.places], made, paths)
+                if made.stopped is not None:
+                    raise SamplerStopped(made.stopped, [])
+                done += len(chunks[place])
+                self._report(what, done, len(draws))
+        if done < len(draws):
+            raise RecordingStopped(f"stopped with {len(draws) - done} draws of '{what}' left; all others are kept.")
+
+    def _report(self, what: str, done: int, total: int) -> None:
         if self.progress:
-            self.progress(what, len(draws), len(draws))
+            self.progress(what, done, total)
 
     def _paths(self, draws: Sequence[Draw]) -> dict[int | None, Path]:
         parents = sorted({draw.parent_id for draw in draws if draw.parent_id is not None})
@@ -124,40 +131,33 @@ class Recorder:
                 paths[bottom] = Path(tuple(texts), tuple(numbers), tokens)
         return paths
 
-    def _record(self, draws: Sequence[Draw], paths: dict[int | None, Path]) -> None:
-        """Samples, scores, grades and commits one batch; of one that the sampler stops in, what it had finished."""
-        revises = self.prompts.revisions is not None
-        requests = []
-        for draw in draws:
-            above = paths[draw.parent_id]
-            requests.append(
-                Request(
-                    self.prompts.full(self.questions[draw.question_id], above.texts if revises else ()),
-                    "" if revises else "".join(above.texts),
-                    node_key(self.seed, draw.question_id, (*above.draws, draw.draw)),
-                    0 if revises else above.tokens,
-                    draw.to_end,
-                    split=not revises,
-                    greedy=draw.greedy,
-                )
-            )
-        stopped: SamplerStopped | None = None
-        try:
-            sampled = self._sampled(requests)
-        except SamplerStopped as stop:
-            stopped = stop
-            finished = [place for place, steps in enumerate(stop.finished) if steps]
-            if not finished:
-                raise
-            sampled = [steps for steps in stop.finished if steps]
-            draws = [draws[place] for place in finished]
-        solutions = [
-            self._solution(draw, paths[draw.parent_id], steps) for draw, steps in zip(draws, sampled, strict=True)
-        ]
-        numbers = self._answers(draws, solutions)
+    def _order(self, draw: Draw, above: Path) -> Order:
+        """What is to be made of a draw."""
+        question, revises = self.questions[draw.question_id], self.prompts.revisions is not None
+        below = "the prompt" if draw.parent_id is None else f"node {draw.parent_id}"
+        request = Request(
+            self.prompts.full(question, above.texts if revises else ()),
+            "" if revises else "".join(above.texts),
+            node_key(self.seed, draw.question_id, (*above.draws, draw.draw)),
+            0 if revises else above.tokens,
+            draw.to_end,
+            split=not revises,
+            greedy=draw.greedy,
+        )
+        return Order(
+            request,
+            self.prompts.plain(question, above.texts if revises else ()),
+            question,
+            () if revises else above.texts,
+            f"run '{self.run_id}', question '{draw.question_id}', draw {draw.draw} below {below}",
+        )
+
+    def _commit(self, draws: Sequence[Draw], made: Made, paths: Mapping[int | None, Path]) -> None:
+        """Grades and stores one chunk, in one transaction."""
+        numbers = self._answers(draws, made.steps, paths)
         nodes: list[dict[str, Any]] = []
         first_nodes = []
-        for draw, steps, number in zip(draws, sampled, numbers, strict=True):
+        for draw, steps, number in zip(draws, made.steps, numbers, strict=True):
             first_nodes.append(self.next_node)
             for place, step in enumerate(steps):
                 nodes.append(
@@ -177,26 +177,13 @@ class Recorder:
                     }
                 )
                 self.next_node += 1
-
-        def name(place: int, step: int) -> str:
-            draw, above = draws[place], draws[place].parent_id
-            return (
-                f"run '{self.run_id}', question '{draw.question_id}', node {first_nodes[place] + step} (of draw "
-                f"{draw.draw} below {'the prompt' if above is None else f'node {above}'})"
-            )
-
-        scores: list[tuple[str, int, str, float]] = []
-        for verifier, scoring in zip(self.verifiers, self._scoring, strict=True):
-
-            def score(start: int, part: Sequence[Solution], verifier: Verifier = verifier) -> Scores:
-                return checked_scores(verifier, part, lambda row, step: name(start + row, step))
-
-            for node_id, values in zip(first_nodes, scoring(score, solutions), strict=True):
-                scores += [
-                    (self.run_id, node_id + place, verifier.verifier_id, value)
-                    for place, value in enumerate(values)
-                    if value is not None
-                ]
+        scores = [
+            (self.run_id, node_id + place, verifier_id, value)
+            for verifier_id, rows in made.scores.items()
+            for node_id, values in zip(first_nodes, rows, strict=True)
+            for place, value in enumerate(values)
+            if value is not None
+        ]
         answers = self.answers.taken()
         self.cache.append(
             answers=pl.DataFrame(answers, infer_schema_length=None) if answers else None,
@@ -205,49 +192,27 @@ class Recorder:
             if scores
             else None,
         )
+        tokens = sum(node["tokens"] for node in nodes)
         self.meter.draws += len(draws)
-        self.meter.tokens += sum(node["tokens"] for node in nodes)
-        self.meter.scored_tokens += sum(node["tokens"] for node in nodes) * len(self.verifiers)
-        if stopped is not None:
-            raise stopped
+        self.meter.tokens += tokens
+        self.meter.scored_tokens += tokens * len(made.scores)
 
-    def _sampled(self, requests: Sequence[Request]) -> list[list[Step]]:
-        """The steps of each request. Raises SamplerStopped, with all that is finished, if the sampler does."""
-        finished: list[list[Step] | None] = []
-
-        def sample(start: int, part: Sequence[Request]) -> list[list[Step]]:
-            try:
-                steps = self.sampler.sample(part)
-            except SamplerStopped as stop:
-                raise SamplerStopped(str(stop), [*finished, *stop.finished]) from None
-            finished.extend(steps)
-            return steps
-
-        return self._sampling(sample, requests)
-
-    def _solution(self, draw: Draw, above: Path, steps: Sequence[Step]) -> Solution:
-        """What a verifier reads of a draw."""
-        question, before = self.questions[draw.question_id], above.texts
-        if self.prompts.revisions is not None:
-            prompt, before = self.prompts.plain(question, before), ()
-        else:
-            prompt = self.prompts.plain(question)
-        texts = (*before, *(step.text for step in steps))
-        return Solution(prompt, texts, steps[-1].stop, fresh=len(steps), question=question)
-
-    def _answers(self, draws: Sequence[Draw], solutions: Sequence[Solution]) -> list[int | None]:
+    def _answers(
+        self, draws: Sequence[Draw], drawn: Sequence[Sequence[Step]], paths: Mapping[int | None, Path]
+    ) -> list[int | None]:
         """The answer number of each solution that has ended; None for the others and for what cannot be parsed."""
         places: dict[str, list[int]] = {}
-        for place, (draw, solution) in enumerate(zip(draws, solutions, strict=True)):
-            if solution.stop == "eos":
+        for place, (draw, steps) in enumerate(zip(draws, drawn, strict=True)):
+            if steps[-1].stop == "eos":
                 places.setdefault(draw.question_id, []).append(place)
         numbers: list[int | None] = [None] * len(draws)
         for question_id, members in places.items():
-            texts = [self.extract("".join(solutions[place].steps)) for place in members]
+            texts = [self.extract(self._text(paths[draws[place].parent_id], drawn[place])) for place in members]
             for place, number in zip(members, self.answers.numbers(question_id, texts), strict=True):
                 numbers[place] = number
         return numbers
 
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+    def _text(self, above: Path, steps: Sequence[Step]) -> str:
+        """The whole solution; of a revision, the attempt alone."""
+        before = above.texts if self.prompts.revisions is None else ()
+        return "".join((*before, *(step.text for step in steps)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from threading import Event
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import polars as pl
 
 from cache import Cache, create_cache, open_cache
 from generate.config import Config
+from generate.devices import device_list
 from generate.meter import Meter
 from generate.plans import Chains, Greedy, Plan, demands, flat, staircase
 from generate.questions import QuestionSource, read_questions
@@ -54,11 +56,12 @@ def record(
     Raises RecordingStopped once `stopping` is set, and ValueError for a configuration that cannot be recorded.
     """
     path = required_cache(config)
-    wanted = recordings(config, stored_pools(path))
+    device_list(config.device)
+    recordings(config)  # what is wrong with it is said before there is a file
     questions = config_questions(config)
     recorded = []
-    with create_cache(path) as cache:
-        for settings, plans in wanted:
+    with create_cache(path) as cache:  # which also mends what a call left that was killed as it made the tables
+        for settings, plans in recordings(config, run_pools(cache)):
             recorder = build_recorder(
                 cache,
                 settings,
@@ -78,7 +81,8 @@ def record(
                 meter=meter,
                 stopping=stopping,
             )
-            made = fulfil(cache, recorder, plans)
+            with closing(recorder):
+                made = fulfil(cache, recorder, plans)
             recorded.append(Recorded(settings.run_id, tuple(plan.name for plan in plans), made))
             del recorder  # its models, before the next run's are loaded
     return recorded

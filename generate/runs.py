@@ -19,12 +19,13 @@ from cache import Cache
 from cache.grading import SECONDS, grader
 from cache.store import now
 from generate.answers import AnswerBook
+from generate.devices import device_list
 from generate.extraction import extractor
 from generate.loading import load_tokenizer
 from generate.meter import Meter
+from generate.model_set import ModelSet
 from generate.plans import Demand, Plan
 from generate.prompts import Prompts, RevisionContext, chat_renderer, digest
-from generate.protocols import Sampler
 from generate.questions import question_digest
 from generate.recorder import COMMIT_DRAWS, Progress, Recorder, RecordingStopped
 from generate.samplers.server import ServerSampler, ServerSettings
@@ -32,12 +33,12 @@ from generate.settings import (
     OLD_FORMAT,
     RunSettings,
     VerifierSettings,
-    hardware,
     model_path,
     provenance,
     stored_settings,
 )
-from generate.verifiers.registry import AUTO, load_verifier, settled
+from generate.verifiers.registry import AUTO, settled
+from generate.workers import start_workers
 
 
 def start_run(cache: Cache, settings: RunSettings, model_facts: Mapping[str, int]) -> None:
@@ -97,7 +98,7 @@ def fulfil(cache: Cache, recorder: Recorder, plans: Sequence[Plan]) -> int:
             "scored_tokens": recorder.meter.scored_tokens - before.scored_tokens,
             "plans": [plan.name for plan in plans],
             "ended": ended,
-            **recorder.machine,
+            **recorder.maker.session(),
         }
         with suppress(Exception):  # the disk may be full; what went wrong first is what counts
             _note_session(cache, recorder.run_id, session)
@@ -153,7 +154,8 @@ def build_recorder(
     Relative model directories are looked for in the working directory, then in `models_in` (default: the folder of
     the cache). `sampler` is that of `load_sampler`; each session names it. `trust_remote_code`, and `trust_functions`
     for Python functions that extract or grade, are asked for at each call and never stored: a stranger's cache must not
-    decide them.
+    decide them. `device` may name several (`device_list`): each gets a process with the models, ended by the recorder's
+    `close`.
     Raises ValueError for settings, or prompts, that are not those that the run was begun with.
     """
     if settings.functions and not trust_functions:
@@ -168,98 +170,89 @@ def build_recorder(
     )
     refuse_other_settings(cache, settings)
     extract, judge = extractor(settings.extract, seconds=grade_seconds), grader(settings.grader, seconds=grade_seconds)
+    devices = device_list(device)
     url = (server and server.url) or _server(cache, settings.run_id)
-    facts = dict(model_facts or {})
-    drawing: Sampler
-    machine: dict[str, Any] = {"hardware": hardware()}
-    if url is not None:
-        reach = server or ServerSettings()
-        drawing = ServerSampler(
-            url,
-            settings.model,
-            delimiter=settings.delimiter,
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            max_tokens=settings.max_tokens,
-            connections=reach.connections,
-            timeout=reach.timeout,
-            retries=reach.retries,
-            api_key=os.environ.get("TTS_SIM_API_KEY") if reach.url else None,  # a stranger's cache must not collect it
+    if url is not None and len(devices) > 1:
+        raise ValueError(
+            f"device '{device}' names {len(devices)} devices, but the draws come from the server {url}: name the one "
+            "device that verifiers run on."
         )
-        url = drawing.place.url
-        tokenizer = load_tokenizer(settings.model, settings.revision) if settings.chat else None
-        machine |= {"server": url, "connections": reach.connections}
-        if not reach.url:
-            print(f"run '{settings.run_id}' goes on with the server {url}", file=sys.stderr, flush=True)
-    else:
-        from generate.samplers.transformers import load_sampler
-
-        local = load_sampler(
-            model_path(settings.model, folder),
-            delimiter=settings.delimiter,
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            max_tokens=settings.max_tokens,
-            batch_rows=batch_rows,
-            revision=settings.revision,
-            dtype=dtype,
-            device=device,
-            attention=attention,
-            sampler=sampler,
-        )
-        drawing, facts = local, {"num_params": local.model.num_parameters()} | facts
-        tokenizer = local.tokenizer
-        machine |= {
-            "device": str(local.model.device),
-            "dtype": str(local.model.dtype).removeprefix("torch."),
-            "attention": local.model.config._attn_implementation,
-            "batch_rows": batch_rows,
-            "sampler": type(local).__name__,
-        }
+    models = ModelSet(
+        path=model_path(settings.model, folder),
+        revision=settings.revision,
+        delimiter=settings.delimiter,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        max_tokens=settings.max_tokens,
+        verifiers=tuple(replace(one, model=model_path(one.model, folder)) for one in settings.verifiers),
+        dtype=dtype,
+        attention=attention,
+        batch_rows=batch_rows,
+        sampler=sampler,
+        trust_remote_code=trust_remote_code,
+    )
+    tokenizer = load_tokenizer(settings.model if url else models.path, settings.revision) if settings.chat else None
     prompts = run_prompts(settings, tokenizer)
     refuse_other_prompts(cache, settings, prompts)
-    if questions is not None:
-        cache.append(questions=questions)
-    verifiers = [
-        load_verifier(
-            model_path(verifier.model, folder),
-            verifier_id=verifier.verifier_id,
-            format=verifier.format,
-            kind=verifier.kind,
-            dtype=dtype,
-            device=device,
-            trust_remote_code=trust_remote_code,
+    if url is not None:
+        served = _server_sampler(url, settings, server or ServerSettings())
+        url = served.place.url
+        loaded = models.behind(served, devices[0])
+    elif len(devices) == 1:
+        loaded = models.load(devices[0])
+    else:
+        loaded = start_workers(models, devices)
+    try:
+        if questions is not None:
+            cache.append(questions=questions)
+        facts = {} if loaded.num_params is None else {"num_params": loaded.num_params}
+        start_run(cache, settings, facts | dict(model_facts or {}))
+        _note(
+            cache,
+            settings.run_id,
+            hashes={
+                "prompts": prompts.digest(),
+                "prompt_template": digest(settings.prompt_template),
+                "questions": question_digest(cache.table("questions")),
+            },
+            **({} if url == _server(cache, settings.run_id) else {"server": url}),
         )
-        for verifier in settings.verifiers
-    ]
-    start_run(cache, settings, facts)
-    _note(
-        cache,
-        settings.run_id,
-        hashes={
-            "prompts": prompts.digest(),
-            "prompt_template": digest(settings.prompt_template),
-            "questions": question_digest(cache.table("questions")),
-        },
-        **({} if url == _server(cache, settings.run_id) else {"server": url}),
+        for stored, num_params in zip(settings.verifiers, loaded.verifier_params, strict=True):
+            _enter_model(cache, stored.model, num_params)
+        return Recorder(
+            cache,
+            settings.run_id,
+            loaded.maker,
+            AnswerBook(cache, judge),
+            extract=extract,
+            seed=settings.seed,
+            prompts=prompts,
+            commit_draws=commit_draws,
+            progress=progress,
+            meter=meter,
+            stopping=stopping,
+        )
+    except BaseException:
+        loaded.maker.close()
+        raise
+
+
+def _server_sampler(url: str, settings: RunSettings, reach: ServerSettings) -> ServerSampler:
+    made = ServerSampler(
+        url,
+        settings.model,
+        delimiter=settings.delimiter,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        max_tokens=settings.max_tokens,
+        connections=reach.connections,
+        timeout=reach.timeout,
+        retries=reach.retries,
+        api_key=os.environ.get("TTS_SIM_API_KEY") if reach.url else None,  # a stranger's cache must not collect it
     )
-    for verifier, stored in zip(verifiers, settings.verifiers, strict=True):
-        _enter_model(cache, stored.model, verifier.model.num_parameters())
-    return Recorder(
-        cache,
-        settings.run_id,
-        drawing,
-        verifiers,
-        AnswerBook(cache, judge),
-        extract=extract,
-        seed=settings.seed,
-        prompts=prompts,
-        commit_draws=commit_draws,
-        progress=progress,
-        meter=meter,
-        stopping=stopping,
-        machine=machine,
-    )
+    if not reach.url:
+        print(f"run '{settings.run_id}' goes on with the server {made.place.url}", file=sys.stderr, flush=True)
+    return made
 
 
 def run_prompts(settings: RunSettings, tokenizer: Any) -> Prompts:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -265,3 +266,10 @@ def test_functions_extract_and_grade(
     refused = CliRunner().invoke(app, fill)
     assert isinstance(refused.exception, ValueError) and "--trust-functions" in str(refused.exception)
     assert CliRunner().invoke(app, [*fill, "--trust-functions"], catch_exceptions=False).exit_code == 0
+
+
+def test_a_file_without_tables_is_gone_on_with(tmp_path: Path, models: dict[str, tuple[str, str]]) -> None:
+    """A call that is killed as it makes the cache leaves an empty file, or a DuckDB file without tables."""
+    config = write_config(tmp_path, models["llama"], flat=1)
+    duckdb.connect(tmp_path / "run.duckdb").close()
+    assert "3 draws made" in run("--config", config)

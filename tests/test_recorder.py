@@ -21,11 +21,13 @@ from cache.check import violations
 from generate.cli import app
 from generate.live import compare_live
 from generate.live_page import runs_said, write_live_page
+from generate.making import Maker
 from generate.plans import Chains, Demand, Greedy, flat, staircase
 from generate.protocols import Request
 from generate.runs import build_recorder, fulfil, start_run
 from generate.settings import RunSettings, VerifierSettings
 from generate.verifiers.token_classifier import load_token_classifier
+from tests.commits import noting_commits
 from tests.tiny import save_models, write_questions
 from tts_sim.load import load_forest
 from tts_sim.replay import replay
@@ -190,17 +192,25 @@ def test_kill_at_random_moments_then_resume(tmp_path: Path, models: tuple[str, s
     assert done.exit_code == 0
     chance = random.Random(0)
     kills = 0
-    for _ in range(KILLS):
+    for number in range(KILLS):
+        notes = tmp_path / f"commits-{number}"
+        code = f"{noting_commits(notes)}\nfrom generate.cli import app; app()"
         process = subprocess.Popen(
-            [sys.executable, "-c", "from generate.cli import app; app()", *command(killed, models, file), *smallest],
+            [sys.executable, "-c", code, *command(killed, models, file), *smallest],
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        before, deadline = stamp(killed), time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline and stamp(killed) == before:
-            time.sleep(0.002)  # until it has begun to write
-        time.sleep(chance.uniform(0, 0.5))
+        commits, before = 0 if number % 4 == 0 else chance.randint(1, 6), stamp(killed)
+
+        def reached(notes: Path = notes, commits: int = commits, before: object = before) -> bool:
+            return notes.exists() and notes.stat().st_size >= commits if commits else stamp(killed) != before
+
+        deadline = time.monotonic() + 300
+        while process.poll() is None and not reached():  # so many commits, or (0) the first write of any kind
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0, 0.02))  # somewhere between two commits, or in one
         process.send_signal(signal.SIGKILL)
         kills += process.wait() == -signal.SIGKILL
     assert kills >= KILLS // 2  # the rest may have come to their end
@@ -273,7 +283,8 @@ def test_rollouts_of_lookahead_are_recorded_step_by_step(tmp_path: Path) -> None
             while node is not None:
                 above, tokens, node = node["text"] + above, tokens + node["tokens"], nodes.get(node["parent_id"])
             request = Request(prompts[second["question_id"]], above, 0, prefix_tokens=tokens, greedy=True)
-            [whole] = recorder.sampler.sample([request])
+            assert isinstance(recorder.maker, Maker)
+            [whole] = recorder.maker.sampler.sample([request])
             assert [step.text for step in whole[:2]] == [first["text"], second["text"]]
     with open_cache(path) as cache:
         assert violations(cache) == []

@@ -5,8 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -23,15 +22,17 @@ from cache.grading import Exact
 from generate.answers import AnswerBook
 from generate.extraction import final_number
 from generate.halving import Halving, is_out_of_memory
+from generate.making import Maker
 from generate.plans import flat
 from generate.prompts import Prompts
 from generate.protocols import Request, SamplerStopped, Solution, Step
 from generate.recorder import Recorder, RecordingStopped
 from generate.runs import fulfil, start_run
 from generate.settings import RunSettings, VerifierSettings, stored_settings
+from tests.commits import signalling_itself
 from tests.families import save_family
 from tests.test_generate_run import write_config
-from tests.test_recorder import contents, stamp
+from tests.test_recorder import contents
 
 SETTINGS = RunSettings(
     run_id="base",
@@ -90,7 +91,8 @@ def recorder(cache: Cache, sampler: Any, verifier: Any, **more: Any) -> Recorder
     cache.append(questions=pl.DataFrame({"question_id": ["a", "b"], "prompt": ["1", "2"], "gold": ["3", "4"]}))
     start_run(cache, SETTINGS, {})
     book = AnswerBook(cache, Exact())
-    return Recorder(cache, "base", sampler, [verifier], book, extract=final_number, seed=0, prompts=Prompts(), **more)
+    maker = Maker(sampler, [verifier])
+    return Recorder(cache, "base", maker, book, extract=final_number, seed=0, prompts=Prompts(), **more)
 
 
 def test_batches_halve_when_memory_runs_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,7 +146,7 @@ def test_a_recorder_stops_between_commits(tmp_path: Path) -> None:
     stopping = Event()
 
     def progress(what: str, done: int, total: int) -> None:
-        if done >= 4:
+        if done >= 8:
             stopping.set()
 
     with create_cache(tmp_path / "c.duckdb") as cache:
@@ -199,14 +201,6 @@ def finish(config: str) -> None:
     assert process.returncode == 0 and "fulfilled" in out, err
 
 
-def _until(done: Callable[[], bool]) -> bool:
-    """Whether it came to be within a minute."""
-    deadline = time.monotonic() + 120
-    while not done() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return done()
-
-
 def test_sigterm_then_the_same_command(tmp_path: Path, models: tuple[str, str]) -> None:
     """Twice; then the recording is what it would have been."""
     folders = [tmp_path / "undisturbed", tmp_path / "stopped"]
@@ -215,14 +209,9 @@ def test_sigterm_then_the_same_command(tmp_path: Path, models: tuple[str, str]) 
     undisturbed, config = (write_config(folder, models, flat=150, max_tokens=8) for folder in folders)
     path, counts = folders[1] / "run.duckdb", [0]
     for _ in range(2):
-        process = start("--config", config, "--commit-draws", "8")
-        before, writes = stamp(path), []
-        for _ in range(6):  # the tables, the run, and some batches
-            writes.append(_until(lambda before=before: stamp(path) != before))  # type: ignore[misc]
-            before = stamp(path)
-        process.send_signal(signal.SIGTERM)
+        process = start("--config", config, "--commit-draws", "8", first=signalling_itself(signal.SIGTERM, 24))
         out, err = process.communicate(timeout=300)
-        assert all(writes) and process.returncode == 0, err
+        assert process.returncode == 0, err
         assert (
             "To go on, give the same command: tts-sim generate run --config" in out
             and "left; all others are kept" in out
@@ -230,7 +219,7 @@ def test_sigterm_then_the_same_command(tmp_path: Path, models: tuple[str, str]) 
         with open_cache(path) as cache:
             assert violations(cache) == []
             counts.append(len(cache.table("nodes")))
-    assert counts == sorted(counts) and counts[-1] > 0
+    assert 0 < counts[1] < counts[2]
     for file in (undisturbed, config):
         finish(file)
     assert contents(path).drop("score").equals(contents(folders[0] / "run.duckdb").drop("score"))

@@ -327,7 +327,7 @@ def test_a_failing_server_loses_nothing(tmp_path: Path, digits: TextWriter, what
         with create_cache(path) as cache:
             reach = ServerSettings(server.url, connections=4, timeout=1.0, retries=retries)
             recorder = build_recorder(cache, run_settings(), questions=given, server=reach)
-            recorder.sampler.backoff = 0.01  # type: ignore[attr-defined]
+            recorder.maker.sampler.backoff = 0.01  # type: ignore[attr-defined]
             return fulfil(cache, recorder, [flat(6)])
 
     undisturbed, disturbed = tmp_path / "undisturbed.duckdb", tmp_path / "disturbed.duckdb"

@@ -283,7 +283,7 @@ def test_revisions_by_a_verifier_that_sees_the_history(tmp_path: Path, base: str
             assert stored == pytest.approx(judge.score([alone])[0][0], abs=1e-4)
 
 
-def test_what_cannot_be_scored_names_run_question_and_node(tmp_path: Path, base: str, paths: dict[str, str]) -> None:
+def test_what_cannot_be_scored_is_named(tmp_path: Path, base: str, paths: dict[str, str]) -> None:
     path = tmp_path / "run.duckdb"
     rows = questions(tmp_path)
     with create_cache(path) as cache:
@@ -301,7 +301,7 @@ def test_what_cannot_be_scored_names_run_question_and_node(tmp_path: Path, base:
     with create_cache(tmp_path / "other.duckdb") as cache:
         run = run_settings(base, VerifierSettings("trl", "prm", short, "trl"))
         recorder = build_recorder(cache, run, questions=rows, device="cpu")
-        message = r"run 'base', question 'q\d', node \d+ \(of draw \d below the prompt\): verifier 'trl' cannot score"
+        message = r"run 'base', question 'q\d', draw \d below the prompt, step \d of it: verifier 'trl' cannot score"
         with pytest.raises(ValueError, match=message + r" it: its input has \d+ tokens, the verifier's model reads 6"):
             recorder.fulfil(flat(4))
         assert len(cache.table("nodes")) == 0
