@@ -20,8 +20,10 @@ from tests.test_verifier_formats import OUTPUT, SYSTEM_TEXT
 from tests.tiny import save_models
 from tests.tiny_verifiers import CHARACTERS, EOS, SPECIAL, UNK, WORDS, save_verifier
 
-FLAT, QUESTIONS = 40, ("12+30", "7*8-1", "100-5+2*3", "9")
+FLAT, QUESTIONS = 250, ("12+30", "7*8-1", "100-5+2*3", "9")
 NEWLINE = "\n"
+WHOLE = "token-classifier"  # the format of which every solution is computed again; of the others one in EVERY
+EVERY = 8
 
 
 def token_ids(text: str, family: str) -> list[int]:
@@ -122,7 +124,7 @@ def test_every_score_is_that_of_its_solution_alone(tmp_path: Path) -> None:
 
 
 def compare(scored: list[Any], nodes: list[dict[str, Any]], verifiers: dict[str, str]) -> None:
-    """Each solution's scores, by one pass over it alone; all scores of the cache are reached."""
+    """Each solution's scores, by one pass over it alone; of the format WHOLE all scores of the cache are reached."""
     score = {(node, verifier): value for node, verifier, value in scored}
     by_id = {node["node_id"]: node for node in nodes}
     leaves = [node for node in nodes if node["stop"] != "step"]
@@ -139,7 +141,7 @@ def compare(scored: list[Any], nodes: list[dict[str, Any]], verifiers: dict[str,
                 logits = model(torch.tensor([ids])).logits[0]
             return [float(logits[0])] if family == "outcome" else [OUTPUT[family](logits[place]) for place in places]
 
-        for leaf in leaves:
+        for leaf in leaves if family == WHOLE else leaves[::EVERY]:
             chain = [leaf]
             while chain[0]["parent_id"] is not None:
                 chain.insert(0, by_id[chain[0]["parent_id"]])
@@ -152,4 +154,4 @@ def compare(scored: list[Any], nodes: list[dict[str, Any]], verifiers: dict[str,
             found = [score[node["node_id"], family] for node in judged]
             assert found == pytest.approx(expected, abs=1e-4), (family, leaf)
             reached |= {(node["node_id"], family) for node in judged}
-    assert reached == set(score)
+    assert {pair for pair in reached if pair[1] == WHOLE} == {pair for pair in score if pair[1] == WHOLE}
