@@ -64,8 +64,8 @@ def record(path: Path, settings: RunSettings, plans: Sequence[Plan], monkeypatch
     with create_cache(path) as cache:
         asked = read_questions(write_questions(path.with_suffix(".jsonl")))
         recorder = build_recorder(cache, settings, questions=asked, device="cpu")
-        sample, score = recorder.sampler.sample, recorder.verifiers[0].score
-        tokenizer: Any = recorder.sampler.tokenizer  # type: ignore[attr-defined]
+        maker: Any = recorder.maker
+        sample, score, tokenizer = maker.sampler.sample, maker.verifiers[0].score, maker.sampler.tokenizer
 
         def sampled(requests: Sequence[Request]) -> Any:
             seen.prompts.extend(tokenizer([request.prompt + request.prefix for request in requests])["input_ids"])
@@ -75,8 +75,8 @@ def record(path: Path, settings: RunSettings, plans: Sequence[Plan], monkeypatch
             seen.solutions.extend(replace(solution, fresh=0) for solution in solutions)
             return score(solutions)
 
-        monkeypatch.setattr(recorder.sampler, "sample", sampled)
-        monkeypatch.setattr(recorder.verifiers[0], "score", scored)
+        monkeypatch.setattr(maker.sampler, "sample", sampled)
+        monkeypatch.setattr(maker.verifiers[0], "score", scored)
         fulfil(cache, recorder, plans)
         cache.connection.execute(ALTERNATING)
     return seen
