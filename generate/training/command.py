@@ -128,7 +128,7 @@ def reviser(
     any_attempts: Annotated[
         float,
         typer.Option("--any-attempts", metavar="SHARE", help="Examples after any attempts; the others: wrong ones."),
-    ] = 0.5,
+    ] = 0.0,
     per_question: Annotated[int, typer.Option("--per-question", help="Examples of each question.")] = 16,
     epochs: Epochs = 1.0,
     rate: Rate = 1e-5,

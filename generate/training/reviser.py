@@ -42,7 +42,7 @@ def train_reviser(
     revision_request: str = REVISE,
     context_attempts: int = 4,
     per_question: int = 16,
-    any_attempts: float = 0.5,
+    any_attempts: float = 0.0,
     fit: Fit,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
