@@ -49,12 +49,10 @@ WHY = {
         "The revision model was trained for minutes on a CPU and samples at temperature 1.5: it loses what an"
         " earlier attempt had right more often than it mends what was wrong."
     ),
-    "right turned wrong": (
-        "As above; pooled over up to 64 attempts, of which late ones are spoilt (see the sample's README)."
-    ),
+    "right turned wrong": ("As above; pooled over up to 64 attempts."),
     "sequential": "Follows from attempts that get worse along the chain.",
     "pooled majority": "As in the paper.",
-    "ratio": "Follows from attempts that get worse: parallel samples are best at every level, at level 5 within noise.",
+    "ratio": "Follows from attempts that get worse: parallel samples are best at every level.",
     "compute-optimal revisions": "One ratio is best at every level, so there is nothing to adapt to.",
     "exchange, easy": (
         "On levels 1 and 2 both models are near their ceiling; on level 3 votes of the small model stop below"
