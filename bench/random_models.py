@@ -39,6 +39,7 @@ class LetterTokenizer:
 
     def __init__(self, vocabulary: int, step_tokens: int) -> None:
         self.vocabulary, self.step_tokens, self.eos_token_id = vocabulary, step_tokens, END
+        self.added_tokens_decoder: dict[int, str] = {}
 
     def __len__(self) -> int:
         return self.vocabulary
@@ -49,6 +50,14 @@ class LetterTokenizer:
     def batch_decode(self, rows: Sequence[Sequence[int]], **_: Any) -> list[str]:
         """The text of each row of tokens."""
         return ["".join(chr(FIRST + token) + "\n" * self.closes(token) for token in row) for row in rows]
+
+    def decode(self, row: Sequence[int], **_: Any) -> str:
+        """The text of a row of tokens."""
+        return self.batch_decode([row])[0]
+
+    def convert_ids_to_tokens(self, row: Sequence[int]) -> list[str]:
+        """The name of each token: its text."""
+        return self.batch_decode([[token] for token in row])
 
     def closes(self, token: int) -> bool:
         """Whether the token ends a step."""

@@ -162,7 +162,18 @@ def test_reviser_learns_what_follows_wrong_attempts_and_records_chains(
     trees: Path, models: tuple[str, str], tmp_path: Path
 ) -> None:
     report = trained(
-        "reviser", trees, "--model", models[0], "--out", tmp_path / "reviser", "--epochs", 5, "--separator", "<next>"
+        "reviser",
+        trees,
+        "--model",
+        models[0],
+        "--out",
+        tmp_path / "reviser",
+        "--epochs",
+        5,
+        "--separator",
+        "<next>",
+        "--any-attempts",
+        0.5,
     )
     after, before = report["held_out"], report["held_out_before"]
     assert all(after[name] < 0.9 * before[name] for name in ("loss", "loss_after_wrong", "loss_after_right"))
@@ -180,7 +191,9 @@ def test_reviser_learns_what_follows_wrong_attempts_and_records_chains(
         cache.connection.execute("UPDATE answers SET correct = answer_id % 2 = 1")  # for something to tell apart
     [row] = printed_json("replay", path, "-s", "revise(sequential=4)+oracle", "-b", 4)
     assert row["supported"] == 1
-    again = trained("reviser", path, "--model", tmp_path / "reviser", "--out", tmp_path / "again")
+    again = trained(
+        "reviser", path, "--model", tmp_path / "reviser", "--out", tmp_path / "again", "--any-attempts", 0.5
+    )
     assert again["separator"] == "<next>" and again["num_examples"] > 0
     assert trained("orm", path, "--model", models[1], "--out", tmp_path / "judge")["held_out"]["num_solutions"] > 0
     ended = tts_sim("generate", "train", "prm", path, "--model", models[1], "--out", tmp_path / "no", *QUICK)
