@@ -55,7 +55,7 @@ def train_reviser(
     question. Record chains with the settings that the report names.
     In a share `any_attempts` of the examples the attempts are any, right ones too, as a chain has them; in the others
     they are wrong. Wrong ones alone are the paper's way: such a reviser takes a right attempt for a wrong one, too
-    (there, §6.2: 38 % of right answers are lost).
+    (there, §6.1: 38 % of right answers are lost).
     Raises ValueError if no question has both a wrong and a right attempt, or fewer than 3 have, and if the run is a
     chat and the base has no chat template.
     Source: Snell et al. 2024 (arXiv:2408.03314) §6.1; outside a chat ours puts the question last, where the base
