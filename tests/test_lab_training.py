@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, 
 
 from generate.lab.evaluation import area_under_curve
 from generate.lab.pipeline import LabReport, train_lab
-from generate.lab.train_reviser import edit_distance
+from generate.training.edit_distance import edit_distance
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from transformers import LlamaForTokenClassification, PreTrainedTokenizerFast
 from generate.lab.problems import Problem, revision_prompt
 from generate.lab.rollouts import is_correct
 from generate.lab.train_verifier import Judged, example_of, last_scores
-from generate.lab.training import Example
+from generate.training.loop import Example
 
 Figures = dict[str, float | list[float] | dict[str, float]]
 

@@ -23,7 +23,7 @@ from generate.lab.rollouts import sample_texts
 from generate.lab.train_base import fit_language_model, reference_stream
 from generate.lab.train_reviser import revision_examples, sample_chains
 from generate.lab.train_verifier import example_of, fit_verifier, judge_solutions
-from generate.lab.training import Example, alternating, batches, endless
+from generate.training.loop import Example, alternating, batches, endless
 
 
 @dataclass(frozen=True)

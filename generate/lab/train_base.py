@@ -11,7 +11,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from generate.lab.models import Fit
 from generate.lab.problems import TRAINING_LEVELS, draw_problems
-from generate.lab.training import IGNORE, Example, batches, build_optimizers, train_loop
+from generate.training.loop import IGNORE, Example, batches, build_optimizers, train_loop
 
 
 def completion_example(prompt: str, solution: str, tokenizer: PreTrainedTokenizerFast) -> Example:

@@ -14,7 +14,7 @@ from transformers import LlamaForCausalLM, LlamaForTokenClassification, PreTrain
 from generate.lab.models import Fit
 from generate.lab.problems import DELIMITER, Problem
 from generate.lab.rollouts import is_correct, sample_texts, step_prefixes
-from generate.lab.training import IGNORE, Example, build_optimizers, endless, train_loop
+from generate.training.loop import IGNORE, Example, build_optimizers, endless, train_loop
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from generate.lab.training import Example, batches, endless, train_loop
 from generate.loading import load_pretrained
 from generate.recorder import Progress
+from generate.training.loop import Example, batches, endless, train_loop
 from generate.verifiers.requirements import max_tokens
 from tts_sim.draws import checked_seed
 

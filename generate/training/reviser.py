@@ -14,7 +14,6 @@ from transformers import AutoModelForCausalLM
 
 from cache import Cache
 from generate.config import REVISE
-from generate.lab.training import IGNORE, batches
 from generate.prompts import Prompts, RevisionContext
 from generate.recorder import Progress
 from generate.runs import run_prompts
@@ -28,6 +27,7 @@ from generate.training.fit import (
     save_stage,
     short_enough,
 )
+from generate.training.loop import IGNORE, batches
 from generate.training.material import Material, read_material, split_questions
 from generate.training.revisions import Revision, Shown, chain_revisions, revision_example, sampled_revisions
 

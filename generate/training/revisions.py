@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from generate.lab.train_reviser import edit_distance
-from generate.lab.training import IGNORE, Example
 from generate.prompts import Prompts
+from generate.training.edit_distance import edit_distance
+from generate.training.loop import IGNORE, Example
 from generate.training.material import Material, Sampled
 from tts_sim.draws import mix, question_key
 

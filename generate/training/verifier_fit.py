@@ -12,10 +12,10 @@ from torch.nn import functional
 from transformers import AutoModelForTokenClassification
 
 from generate.lab.evaluation import scoring_figures
-from generate.lab.training import IGNORE, Example
 from generate.protocols import Solution
 from generate.recorder import Progress
 from generate.training.fit import Fit, fresh_directory, length_limit, load_base, run_fit, save_stage, short_enough
+from generate.training.loop import IGNORE, Example
 from generate.training.material import Material, Sampled, split_questions
 from generate.verifiers.odds import label_odds
 from generate.verifiers.registry import AUTO

@@ -1,4 +1,4 @@
-"""What the lab's training stages share: batches of like length, two optimisers, one loop."""
+"""What all training shares, of the lab and from a cache: batches of like length, two optimisers, one loop."""
 
 from __future__ import annotations
 
