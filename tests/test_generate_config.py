@@ -15,7 +15,7 @@ from generate.config_values import Kind
 from generate.flags import flag_names
 from generate.recordings import recordings
 from generate.toml_text import toml_value
-from tts_sim.cli.main import app
+from tts_sim.cli.main import command_line
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 MINIMAL = {"cache": "c.duckdb", "model": "m", "questions": "q.jsonl"}
@@ -67,7 +67,7 @@ def test_every_key_is_a_flag(tmp_path: Path) -> None:
         words, expected = (
             ([name], True) if KINDS[key] is Kind.SWITCH else ([name, values[KINDS[key]][0]], values[KINDS[key]][1])
         )
-        done = CliRunner().invoke(app, ["generate", "run", *words, "--print-config"], catch_exceptions=False)
+        done = CliRunner().invoke(command_line(), ["generate", "run", *words, "--print-config"], catch_exceptions=False)
         path = tmp_path / "printed.toml"
         path.write_text(done.stdout, encoding="utf-8")
         given_back = read_config(str(path))

@@ -18,7 +18,7 @@ from generate.prompts import Prompts, RevisionContext, chat_renderer
 from generate.settings import stored_settings
 from tests.command import printed_json, tts_sim
 from tests.families import FAMILIES, family_tokenizer, save_family
-from tts_sim.cli.main import app
+from tts_sim.cli.main import command_line
 
 TREES = (
     "beam(width=2)+weighted",
@@ -60,7 +60,7 @@ def write_config(folder: Path, models: tuple[str, str], **changes: Any) -> str:
 
 def run(*words: str, status: int = 0) -> str:
     """stdout of `tts-sim generate run`."""
-    done = CliRunner().invoke(app, ["generate", "run", *words])
+    done = CliRunner().invoke(command_line(), ["generate", "run", *words])
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     assert done.exit_code == status, done.output
@@ -141,7 +141,7 @@ def test_an_estimate_before_and_after(tmp_path: Path, models: dict[str, tuple[st
     assert after[1]["measured"] and after[1]["tokens"] == round(3 * mean) and after[1]["hours"] is None
 
     narrow = CliRunner().invoke(
-        app,
+        command_line(),
         ["generate", "run", "--config", config, "--dry-run", "-s", "rebase+oracle", "-b", "8,16", "--root-pool", "16"],
     )
     assert "step pool of 8, and rebase+oracle may send 16" in narrow.stderr
@@ -263,9 +263,9 @@ def test_functions_extract_and_grade(
         answers["text"]
     )
     fill = ["generate", "fill", str(tmp_path / "run.duckdb"), "-s", TREES[0], "-b", "2", "--device", "cpu"]
-    refused = CliRunner().invoke(app, fill)
+    refused = CliRunner().invoke(command_line(), fill)
     assert isinstance(refused.exception, ValueError) and "--trust-functions" in str(refused.exception)
-    assert CliRunner().invoke(app, [*fill, "--trust-functions"], catch_exceptions=False).exit_code == 0
+    assert CliRunner().invoke(command_line(), [*fill, "--trust-functions"], catch_exceptions=False).exit_code == 0
 
 
 def test_a_file_without_tables_is_gone_on_with(tmp_path: Path, models: dict[str, tuple[str, str]]) -> None:

@@ -227,14 +227,14 @@ def test_kill_at_random_moments_then_resume(tmp_path: Path, models: tuple[str, s
 
 
 def test_demand_file_fill_and_score_by_command(tmp_path: Path, models: tuple[str, str]) -> None:
-    from tts_sim.cli.main import app as whole
+    from tts_sim.cli.main import command_line
 
     file = write_questions(tmp_path / "questions.jsonl")
     path, wanted = tmp_path / "run.duckdb", tmp_path / "demand.parquet"
     runner = CliRunner()
 
     def run(*words: str) -> str:
-        done = runner.invoke(whole, list(words), catch_exceptions=False)
+        done = runner.invoke(command_line(), list(words), catch_exceptions=False)
         assert done.exit_code == 0
         return done.stdout
 
@@ -292,14 +292,14 @@ def test_rollouts_of_lookahead_are_recorded_step_by_step(tmp_path: Path) -> None
 
 def test_a_demand_file_asks_for_greedy_steps(tmp_path: Path, models: tuple[str, str]) -> None:
     """`tts-sim demand -o`, `tts-sim generate fill`, in turns, end with nothing missing."""
-    from tts_sim.cli.main import app as whole
+    from tts_sim.cli.main import command_line
 
     file = write_questions(tmp_path / "questions.jsonl")
     path, wanted = tmp_path / "run.duckdb", tmp_path / "demand.parquet"
     runner = CliRunner()
 
     def run(*words: str) -> str:
-        done = runner.invoke(whole, list(words), catch_exceptions=False)
+        done = runner.invoke(command_line(), list(words), catch_exceptions=False)
         assert done.exit_code == 0, done.output
         return done.stdout
 

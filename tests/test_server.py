@@ -464,7 +464,7 @@ def test_a_run_remembers_its_server(
 ) -> None:
     """`generate sample` and `fill` by command; --server moves the run to another address, and alone sends the key."""
     monkeypatch.setenv("TTS_SIM_API_KEY", "secret")
-    from tts_sim.cli.main import app
+    from tts_sim.cli.main import command_line
 
     file, path = write_questions(tmp_path / "questions.jsonl"), tmp_path / "run.duckdb"
     runner = CliRunner()
@@ -476,7 +476,7 @@ def test_a_run_remembers_its_server(
     spec = ["generate", "fill", str(path), "--strategy", "beam(width=2)+majority", "--budget", "4", "--trials"]
 
     def made(*words: str) -> int:
-        done = runner.invoke(app, list(words), catch_exceptions=False)
+        done = runner.invoke(command_line(), list(words), catch_exceptions=False)
         assert done.exit_code == 0, done.output
         return int(done.stdout.split(": ")[1].split()[0])
 
@@ -497,7 +497,7 @@ def test_a_run_remembers_its_server(
         with open_cache(path) as cache:
             assert stored_settings(cache, "base")[1]["server"] == second.url + "/v1"
             assert violations(cache) == []
-    done = runner.invoke(app, [*spec, "9", "--retries", "0"])
+    done = runner.invoke(command_line(), [*spec, "9", "--retries", "0"])
     assert isinstance(done.exception, SamplerStopped) and second.url in str(done.exception)
 
 

@@ -25,7 +25,7 @@ from generate.verifiers.checked import checked_scores
 from generate.verifiers.registry import FORMATS, detect_format, load_verifier, settled
 from tests.tiny import save_models, write_questions
 from tests.tiny_verifiers import save_verifier
-from tts_sim.cli.main import app
+from tts_sim.cli.main import command_line
 from tts_sim.load import load_forest
 from tts_sim.replay import replay
 from tts_sim.verifiers import with_verifiers
@@ -356,17 +356,17 @@ def test_formats_by_command(tmp_path: Path, base: str, paths: dict[str, str]) ->
     ]  # fmt: skip
     runner = CliRunner()
     for _ in range(2):
-        done = runner.invoke(app, sample, catch_exceptions=False)
+        done = runner.invoke(command_line(), sample, catch_exceptions=False)
         assert done.exit_code == 0, done.output
     score = ["generate", "score", str(path), "--device", "cpu", "--verifier"]
-    done = runner.invoke(app, [*score, paths["outcome"], "--verifier-id", "rm"], catch_exceptions=False)
+    done = runner.invoke(command_line(), [*score, paths["outcome"], "--verifier-id", "rm"], catch_exceptions=False)
     assert "8 scores of 'rm'" in done.stdout
     done = runner.invoke(
-        app, [*score, paths["rlhflow"], "--verifier-id", "chat", "--format", "rlhflow"], catch_exceptions=False
+        command_line(), [*score, paths["rlhflow"], "--verifier-id", "chat", "--format", "rlhflow"], catch_exceptions=False
     )
     assert "scores of 'chat'" in done.stdout
     with pytest.raises(ValueError, match="verifier format 'nothing': expected auto, token-classifier, trl"):
-        runner.invoke(app, [*score, paths["rlhflow"], "--format", "nothing"], catch_exceptions=False)
+        runner.invoke(command_line(), [*score, paths["rlhflow"], "--format", "nothing"], catch_exceptions=False)
     with open_cache(path) as cache:
         rows = {row["verifier_id"]: row for row in cache.table("verifiers").iter_rows(named=True)}
         assert violations(cache) == []

@@ -21,6 +21,8 @@ from tts_sim.strategies.search import Search
 DEFAULT_TRIALS = 256
 Method = Literal["auto", "monte-carlo"]
 METHODS: tuple[Method, ...] = ("auto", "monte-carlo")
+LABELS = ("exact", "monte-carlo", "plugin", "imputed", "bounds")  # how a row came about
+EXACT, MONTE_CARLO, PLUGIN, IMPUTED, BOUNDS = range(len(LABELS))
 
 
 def replay(
@@ -58,7 +60,8 @@ def replay(
         selections = [member.selection for member in members]
         plan = Plan(forest, selections, ascending, judge, count, seed, on_exhausted=on_exhausted)
         accounts.update(zip(members, _accounts(search, plan, method), strict=True))
-    frames = [_frame(forest, strategy, ascending, judge, accounts[strategy], on_exhausted) for strategy in wanted]
+    rows = _rows(forest, ascending)
+    frames = [_frame(rows, strategy, judge, accounts[strategy], on_exhausted) for strategy in wanted]
     measured = pass_at_1(forest)
     groups: dict[str, dict[str, Any]] = {
         "level": dict(zip(forest.question_ids, forest.levels, strict=True)),
@@ -150,48 +153,45 @@ def _accounts(search: Search, plan: Plan, method: Method) -> list[Account]:
     return [with_exact(estimates.get(s), exact, s, generations) for s in range(len(plan.selections))]
 
 
-def _frame(
-    forest: Forest,
-    strategy: Strategy,
-    budgets: Sequence[int],
-    verifier: str | None,
-    figures: Account,
-    on_exhausted: OnExhausted,
-) -> pl.DataFrame:
-    """Rows of one strategy, question by question."""
-    num_rows = forest.num_questions * len(budgets)
-    bounds = figures.supported < 0.9
-    drawn = np.where(figures.borrowed > 0, "imputed", "plugin" if on_exhausted == "reuse" else "monte-carlo")
-    method = np.where(bounds, "bounds", np.where(figures.exact, "exact", drawn))
-    judge = verifier if strategy.uses_scores else None
-    verifier_tokens = figures.tokens if judge is not None else np.where(figures.supported > 0, 0.0, np.nan)
-    frame = pl.DataFrame(
+def _rows(forest: Forest, budgets: Sequence[int]) -> pl.DataFrame:
+    """What the rows of every strategy have in common: question by question, each at all budgets."""
+    questions = np.repeat(np.arange(forest.num_questions), len(budgets))
+    return pl.DataFrame(
         {
-            "run": pl.repeat(forest.run_id, num_rows, eager=True, dtype=pl.String),
-            "question_id": pl.Series(forest.question_ids, dtype=pl.String).repeat_by(len(budgets)).explode(),
-            "strategy": pl.repeat(str(strategy), num_rows, eager=True, dtype=pl.String),
-            "verifier": pl.repeat(judge, num_rows, eager=True, dtype=pl.String),
+            "question_id": pl.Series(forest.question_ids, dtype=pl.String).gather(questions),
             "budget": np.tile(np.array(budgets, np.int64), forest.num_questions),
-            "accuracy": figures.accuracy.ravel(),
-            "lower": figures.lower.ravel(),
-            "upper": figures.upper.ravel(),
-            "supported": figures.supported.ravel(),
-            "method": method.ravel().astype(object),
-            "trials": np.where(figures.exact, 0, figures.trials).ravel(),
-            "variance": figures.variance.ravel(),
-            "within": figures.within.ravel(),
-            "generations": figures.generations.ravel(),
-            "tokens": figures.tokens.ravel(),
-            "verifier_tokens": verifier_tokens.ravel(),
-            "critical_tokens": figures.critical_tokens.ravel(),
-            "calls": figures.calls.ravel(),
-            "prefix_tokens": figures.prefix_tokens.ravel(),
-            "borrowed": figures.borrowed.ravel(),
-            "missing": figures.missing.ravel(),
-            "exhausted": figures.exhausted.ravel(),
-            "exchangeable": pl.repeat(forest.exchangeable, num_rows, eager=True, dtype=pl.Boolean),
-        },
-        schema_overrides={"method": pl.String},
-        nan_to_null=True,
-    )
-    return frame.select(COLUMNS)
+        }
+    ).with_columns(run=pl.lit(forest.run_id), exchangeable=pl.lit(forest.exchangeable))
+
+
+def _frame(
+    rows: pl.DataFrame, strategy: Strategy, verifier: str | None, figures: Account, on_exhausted: OnExhausted
+) -> pl.DataFrame:
+    """The rows of one strategy."""
+    judge = verifier if strategy.uses_scores else None
+    drawn = np.where(figures.borrowed > 0, IMPUTED, PLUGIN if on_exhausted == "reuse" else MONTE_CARLO)
+    method = np.where(figures.supported < 0.9, BOUNDS, np.where(figures.exact, EXACT, drawn))
+    columns = {
+        "accuracy": figures.accuracy,
+        "lower": figures.lower,
+        "upper": figures.upper,
+        "supported": figures.supported,
+        "trials": np.where(figures.exact, 0, figures.trials),
+        "variance": figures.variance,
+        "within": figures.within,
+        "generations": figures.generations,
+        "tokens": figures.tokens,
+        "verifier_tokens": figures.tokens if judge is not None else np.where(figures.supported > 0, 0.0, np.nan),
+        "critical_tokens": figures.critical_tokens,
+        "calls": figures.calls,
+        "prefix_tokens": figures.prefix_tokens,
+        "borrowed": figures.borrowed,
+        "missing": figures.missing,
+        "exhausted": figures.exhausted,
+    }
+    return rows.with_columns(
+        *(pl.Series(name, column.ravel(), nan_to_null=True) for name, column in columns.items()),
+        pl.Series("method", LABELS).gather(method.ravel()),
+        strategy=pl.lit(str(strategy)),
+        verifier=pl.lit(judge, pl.String),
+    ).select(COLUMNS)

@@ -1,55 +1,57 @@
-"""The command `tts-sim`. Registers the commands, and turns errors into one line on stderr and exit status 1."""
+"""The command `tts-sim`. Finds the command, and turns errors into one line on stderr and exit status 1."""
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 
 import typer
 
-from generate.cli import app as generate
-from tts_sim.cli.allocate import allocate
-from tts_sim.cli.check import check
-from tts_sim.cli.claims import claims
-from tts_sim.cli.compare import compare
-from tts_sim.cli.demand import demand
-from tts_sim.cli.demo import demo
-from tts_sim.cli.exchange import exchange
-from tts_sim.cli.export import app as export
-from tts_sim.cli.extrapolate import extrapolate
-from tts_sim.cli.import_ import import_
-from tts_sim.cli.info import info
-from tts_sim.cli.policy import app as policy
-from tts_sim.cli.replay import replay
-from tts_sim.cli.report import report
-from tts_sim.cli.sql import sql
-from tts_sim.cli.verifiers import verifiers
+COMMANDS = {  # where each command, or group of commands, is; a process loads the one that it is asked for
+    "demo": "tts_sim.cli.demo:demo",
+    "info": "tts_sim.cli.info:info",
+    "check": "tts_sim.cli.check:check",
+    "sql": "tts_sim.cli.sql:sql",
+    "import": "tts_sim.cli.import_:import_",
+    "export": "tts_sim.cli.export:app",
+    "replay": "tts_sim.cli.replay:replay",
+    "compare": "tts_sim.cli.compare:compare",
+    "demand": "tts_sim.cli.demand:demand",
+    "claims": "tts_sim.cli.claims:claims",
+    "exchange": "tts_sim.cli.exchange:exchange",
+    "allocate": "tts_sim.cli.allocate:allocate",
+    "extrapolate": "tts_sim.cli.extrapolate:extrapolate",
+    "verifiers": "tts_sim.cli.verifiers:verifiers",
+    "policy": "tts_sim.cli.policy:app",
+    "report": "tts_sim.cli.report:report",
+    "generate": "generate.cli:app",
+}
 
-app = typer.Typer(
-    name="tts-sim",
-    help="Generate once, then replay test-time compute strategies at any budget, with honest intervals.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command()(demo)
-app.command()(info)
-app.command()(check)
-app.command()(sql)
-app.command("import")(import_)
-app.add_typer(export, name="export")
-app.command()(replay)
-app.command()(compare)
-app.command()(demand)
-app.command()(claims)
-app.command()(exchange)
-app.command()(allocate)
-app.command()(extrapolate)
-app.command()(verifiers)
-app.add_typer(policy, name="policy")
-app.command()(report)
-app.add_typer(generate, name="generate")
+
+def command_line(called: str | None = None) -> typer.Typer:
+    """The command line with the one command that is called, or with all of them if none of that name is."""
+    app = typer.Typer(
+        name="tts-sim",
+        help="Generate once, then replay test-time compute strategies at any budget, with honest intervals.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        callback=_before,  # so that a single command, too, is called by its name
+    )
+    for name in [called] if called in COMMANDS else COMMANDS:
+        module, attribute = COMMANDS[name].split(":")
+        found = getattr(import_module(module), attribute)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name)
+        else:
+            app.command(name)(found)
+    return app
+
+
+def _before() -> None:
+    """No option stands before the command."""
 
 
 def main() -> None:
@@ -79,7 +81,7 @@ def main() -> None:
 def _run() -> int:
     """Exit status of the command; raises a closed pipe and Ctrl-C, which typer, rich and DuckDB disguise."""
     try:
-        app()
+        command_line(sys.argv[1] if len(sys.argv) > 1 else None)()
     except SystemExit as ended:
         if isinstance(ended.__context__, BrokenPipeError):
             raise ended.__context__ from None

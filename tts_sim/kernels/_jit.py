@@ -13,6 +13,7 @@ import numba
 from llvmlite.binding import add_symbol  # type: ignore[import-untyped]
 from numba.core import caching, config
 from numba.core.runtime import _nrt_python  # type: ignore[attr-defined]
+from numba.np.ufunc import parallel
 
 from tts_sim.user_cache import cache_directory
 
@@ -127,7 +128,7 @@ def on_threads(function: Callable[..., None], num: int, new_room: Callable[[], A
     matter. Compared with `prange`, no kernel is compiled a second time for its parallel loop, and a thread that is
     done early takes over from the others. The first thread's call compiles, if need be, while the others wait.
     """
-    threads = min(numba.get_num_threads(), num)
+    threads = min(_num_threads(), num)
     if threads <= 1:
         function(0, num, new_room(), *arguments)
         return
@@ -142,6 +143,12 @@ def on_threads(function: Callable[..., None], num: int, new_room: Callable[[], A
     with ThreadPoolExecutor(threads) as pool:
         for done in [pool.submit(work) for _ in range(threads)]:
             done.result()
+
+
+def _num_threads() -> int:
+    """numba's number of threads; numba itself, asked for it, would first start as many of its own."""
+    options: Any = config
+    return numba.get_num_threads() if parallel._is_initialized else int(options.NUMBA_NUM_THREADS)
 
 
 def no_room() -> None:
