@@ -362,7 +362,9 @@ def test_formats_by_command(tmp_path: Path, base: str, paths: dict[str, str]) ->
     done = runner.invoke(command_line(), [*score, paths["outcome"], "--verifier-id", "rm"], catch_exceptions=False)
     assert "8 scores of 'rm'" in done.stdout
     done = runner.invoke(
-        command_line(), [*score, paths["rlhflow"], "--verifier-id", "chat", "--format", "rlhflow"], catch_exceptions=False
+        command_line(),
+        [*score, paths["rlhflow"], "--verifier-id", "chat", "--format", "rlhflow"],
+        catch_exceptions=False,
     )
     assert "scores of 'chat'" in done.stdout
     with pytest.raises(ValueError, match="verifier format 'nothing': expected auto, token-classifier, trl"):

@@ -23,7 +23,7 @@ from tts_sim.errors import CacheExhausted, ScoreMissing
 from tts_sim.forest import Forest
 from tts_sim.intervals import t_interval
 from tts_sim.kernels import pilot as kernels
-from tts_sim.kernels._jit import no_room, on_threads
+from tts_sim.kernels._threads import no_room, on_threads
 from tts_sim.outcomes import PRICES, VALUE, Outcomes
 from tts_sim.replay import DEFAULT_TRIALS, checked_strategies, checked_trials
 from tts_sim.roles import Budgets, Roles, budgets_of

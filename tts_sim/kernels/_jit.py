@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
 from llvmlite.binding import add_symbol  # type: ignore[import-untyped]
+from numba._dynfunc import make_function
 from numba.core import caching, config
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
 from numba.core.runtime import _nrt_python  # type: ignore[attr-defined]
-from numba.np.ufunc import parallel
 
 from tts_sim.user_cache import cache_directory
 
@@ -83,19 +84,50 @@ class _CompiledCode(caching.Cache):
         return found
 
 
-def _compile(function: Function, kept: bool, **flags: Any) -> Function:
+class _PartCode(JITCodeLibrary):
+    """Code as it came from Python: it is optimised, and made into machine code, in the kernels that it goes into."""
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()  # type: ignore[no-untyped-call]
+        self._finalized = True
+
+
+class _PartCompiler(Compiler):
+    """numba would optimise a part by itself, and again in each that calls it: a quarter of the time to compile."""
+
+    def define_pipelines(self) -> Any:
+        state: Any = self.state
+        name = state.func_id.func_qualname
+        state.library = _PartCode(state.targetctx.codegen(), name)  # type: ignore[no-untyped-call]
+        state.targetctx.get_executable = _not_callable  # this function's own context
+        return super().define_pipelines()  # type: ignore[no-untyped-call]
+
+
+def _not_callable(library: Any, described: Any, environment: Any) -> Any:
+    """The function of Python's that numba wants of all that it compiles; nothing calls it."""
+    assert not environment.consts, "a part of a kernel cannot use an object of Python's"
+    library._ensure_finalized()
+    return make_function(described.lookup_module(), described.qualname, "", 0, environment, (library,))
+
+
+def _compile(function: Function, *, part: bool = False, **flags: Any) -> Function:
     options: Any = config
     # error_model: no check for division by zero; no cfunc: nothing calls kernels by pointer, and each is compiled
     flags |= {"fastmath": False, "nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+    if part:
+        flags |= {"no_cpython_wrapper": True, "pipeline_class": _PartCompiler}
     compiled: Any = numba.njit(function, **flags)
-    if kept and not options.DISABLE_JIT:
+    if not part and not options.DISABLE_JIT:
         compiled._cache = _CompiledCode(function)  # type: ignore[no-untyped-call]
     return cast(Function, compiled)
 
 
 def kernel(function: Function) -> Function:
     """Compile a loop that runs on one thread."""
-    return _compile(function, kept=True)
+    return _compile(function)
 
 
 def kernel_lean(function: Function) -> Function:
@@ -103,53 +135,19 @@ def kernel_lean(function: Function) -> Function:
 
     So references to arrays need not be counted: counts are atomic, and a beam replay took three times as long.
     """
-    return _compile(function, kept=True, _nrt=False)
+    return _compile(function, _nrt=False)
 
 
 def kernel_part(function: Function) -> Function:
     """Compile a part of a kernel, which Python cannot call. It is kept on disk in what calls it, not by itself."""
-    return _compile(function, kept=False, no_cpython_wrapper=True)
+    return _compile(function, part=True)
 
 
 def kernel_called(function: Function) -> Function:
     """Compile a part that makes no array."""
-    return _compile(function, kept=False, no_cpython_wrapper=True, _nrt=False)
+    return _compile(function, part=True, _nrt=False)
 
 
 def kernel_inlined(function: Function) -> Function:
     """Compile a part that makes no array into each of its callers."""
-    return _compile(function, kept=False, no_cpython_wrapper=True, _nrt=False, forceinline=True)
-
-
-def on_threads(function: Callable[..., None], num: int, new_room: Callable[[], Any], *arguments: Any) -> None:
-    """Call function(start, stop, room, *arguments) for ranges that make up range(num), on numba's number of threads.
-
-    Each thread has a room, its scratch, of its own. The function writes one row per number, so the ranges do not
-    matter. Compared with `prange`, no kernel is compiled a second time for its parallel loop, and a thread that is
-    done early takes over from the others. The first thread's call compiles, if need be, while the others wait.
-    """
-    threads = min(_num_threads(), num)
-    if threads <= 1:
-        function(0, num, new_room(), *arguments)
-        return
-    step = -(-num // (8 * threads))
-    starts = iter(range(0, num, step))  # next() on it is atomic: one bytecode under the lock of the interpreter
-
-    def work() -> None:
-        room = new_room()
-        for start in starts:
-            function(start, min(start + step, num), room, *arguments)
-
-    with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(work) for _ in range(threads)]:
-            done.result()
-
-
-def _num_threads() -> int:
-    """numba's number of threads; numba itself, asked for it, would first start as many of its own."""
-    options: Any = config
-    return numba.get_num_threads() if parallel._is_initialized else int(options.NUMBA_NUM_THREADS)
-
-
-def no_room() -> None:
-    """Kernels over solutions make what they need at every question."""
+    return _compile(function, part=True, _nrt=False, forceinline=True)

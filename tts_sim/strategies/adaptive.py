@@ -9,7 +9,7 @@ import numpy as np
 
 from tts_sim.arrays import Int64s, Tally, new_tally
 from tts_sim.kernels import adaptive as kernels
-from tts_sim.kernels._jit import on_threads
+from tts_sim.kernels._threads import on_threads
 from tts_sim.strategies.plan import (
     Plan,
     refuse_kind,

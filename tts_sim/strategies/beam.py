@@ -11,7 +11,7 @@ import numpy as np
 from tts_sim.arrays import IMPORTED, Float32s, Tally, new_tally
 from tts_sim.forest import Forest
 from tts_sim.kernels import beam as kernels
-from tts_sim.kernels._jit import on_threads
+from tts_sim.kernels._threads import on_threads
 from tts_sim.kernels.children import BORROW, REUSE, new_substitutes
 from tts_sim.kernels.lookahead import roll_out
 from tts_sim.strategies.plan import (

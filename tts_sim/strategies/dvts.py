@@ -9,7 +9,7 @@ import numpy as np
 
 from tts_sim.arrays import IMPORTED, Tally, new_tally
 from tts_sim.kernels import dvts as kernels
-from tts_sim.kernels._jit import on_threads
+from tts_sim.kernels._threads import on_threads
 from tts_sim.strategies.beam import check_width, width_at
 from tts_sim.strategies.plan import (
     Plan,

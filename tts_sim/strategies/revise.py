@@ -13,7 +13,7 @@ from tts_sim.errors import CacheExhausted
 from tts_sim.forest import Forest
 from tts_sim.kernels import revise as kernels
 from tts_sim.kernels import revise_exact as exact_kernels
-from tts_sim.kernels._jit import on_threads
+from tts_sim.kernels._threads import on_threads
 from tts_sim.kernels.chains import Chains, lay_chains
 from tts_sim.selections import Best, Selection, Weighted
 from tts_sim.strategies.plan import (

@@ -9,7 +9,7 @@ import numpy as np
 
 from tts_sim.arrays import Float32s, Float64s, Int64s, Solutions, Tally, new_tally
 from tts_sim.kernels import sample as kernels
-from tts_sim.kernels._jit import no_room, on_threads
+from tts_sim.kernels._threads import no_room, on_threads
 from tts_sim.kernels.best_of_n import best_of_n
 from tts_sim.kernels.majority import majority
 from tts_sim.selections import Best, Majority, Oracle
