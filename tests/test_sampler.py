@@ -143,7 +143,26 @@ def test_nucleus_leaves_out_the_tail(base: str) -> None:
 def test_automaton_finds_delimiters_split_over_tokens() -> None:
     pieces = [b"a", b"\n", b"\n\n", b"b\n", b"\nc", b"x\n\ny"]
     table = delimiter_automaton(pieces, b"\n\n")
-    assert table.tolist() == [[0, 1, 2, 1, 0, 2], [0, 2, 2, 1, 2, 2]]
+    assert len(table) == 5  # what says that a step has ended
+    assert table[:2].tolist() == [[0, 1, 5, 1, 0, 5], [0, 5, 5, 1, 5, 5]]
+
+
+def test_automaton_waits_for_the_rest_of_a_letter() -> None:
+    """However "12/é🙂a" is cut into tokens, the step at "/" ends with the first token that leaves no letter open."""
+    text, delimiter = "12/é🙂a".encode(), b"/"
+    rest = text[text.index(delimiter) :]
+    whole = [size for size in range(1, len(rest) + 1) if rest[:size].decode(errors="ignore").encode() == rest[:size]]
+    for cuts in range(1 << (len(rest) - 1)):
+        ends = [size for size in range(1, len(rest)) if cuts >> (size - 1) & 1] + [len(rest)]
+        pieces = [rest[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        table, state, ended = delimiter_automaton(pieces, delimiter), 0, 0
+        while state < len(table):
+            state, ended = int(table[state, ended]), ended + 1
+        assert ends[ended - 1] == min(set(ends) & set(whole))
+    table = delimiter_automaton([b"/\xf0", b"\x9f", b"\x99\x82b", b"c", b"\xc3", b"/", b"\xff"], b"/")
+    assert table[:, 0].tolist() == [3, 3, 3, 3]  # a letter of four bytes begins, wherever
+    assert table[3].tolist() == [3, 2, 4, 4, 1, 4, 4]  # three bytes lack; another letter puts an end to a broken one
+    assert table[1].tolist() == [3, 4, 4, 4, 1, 4, 4]
 
 
 @pytest.mark.parametrize(

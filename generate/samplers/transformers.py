@@ -64,9 +64,8 @@ class TransformersSampler:
         self.ends[torch.tensor([ends] if isinstance(ends, int) else list(ends), device=self.device)] = True
         pieces = token_bytes(tokenizer)
         pieces += [b""] * (self.vocabulary - len(pieces))  # embeddings are often padded beyond the tokenizer
-        closing = delimiter.encode()
-        self.accepted = len(closing)
-        self.automaton = torch.from_numpy(delimiter_automaton(pieces, closing)).to(self.device)
+        self.automaton = torch.from_numpy(delimiter_automaton(pieces, delimiter.encode())).to(self.device)
+        self.accepted = len(self.automaton)
 
     @torch.inference_mode()
     def sample(self, requests: Sequence[Request]) -> list[list[Step]]:
@@ -190,10 +189,7 @@ class TransformersSampler:
         return torch.where(greedy, logits.argmax(dim=-1), noisy.argmax(dim=-1))
 
     def _steps(self, written: Written) -> list[list[Step]]:
-        """Cuts what was written into steps: one decoding of a row, cut where the decodings of its beginnings end.
-
-        A character whose first bytes stand in the token that closes a step belongs to the next step.
-        """
+        """Cuts what was written into steps: one decoding of a row, cut where the decodings of its beginnings end."""
         spans: list[tuple[int, int, int]] = []
         for row, (count, closed) in enumerate(zip(written.counts.tolist(), written.closed.tolist(), strict=True)):
             start = 0
