@@ -16,7 +16,7 @@ from tests.command import tts_sim
 DOC = Path(__file__).parents[1] / "docs/training.md"
 STATEMENT = re.compile(r'#[^\n]*\n|python -c "\n(?P<code>.*?)\n"\n|tts-sim (?P<words>[^\n]*)\n|\n', re.DOTALL)
 TOY = {
-    "('train', 600), ('test', 150)": "('train', 10), ('test', 3)",
+    "('train', 12000), ('test', 300)": "('train', 10), ('test', 3)",
     "Shape(64, 3, 4)": "Shape(64, 1, 4)",
     "Fit(2400, 2400, 5e-3)": "Fit(60, 600, 5e-3)",
     "-n 8 ": "-n 4 ",
@@ -26,9 +26,8 @@ TOY = {
     "--budget 8 ": "--budget 4 ",
     "--budget 4,8,16": "--budget 2,4",
     "--trials 4": "--trials 1",
-    "--epochs 8": "--epochs 1",
-    "--epochs 6": "--epochs 1",
-    "--epochs 3": "--epochs 1",
+    "--epochs 2": "--epochs 1",
+    "--held-out 0.1": "--held-out 0.2",
     "--chains 4": "--chains 2",
     "--answer after-equals": "--answer whole",
 }

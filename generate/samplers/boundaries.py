@@ -28,10 +28,9 @@ def delimiter_automaton(pieces: Sequence[bytes], delimiter: bytes) -> npt.NDArra
     for state in range(met):
         for token, piece in enumerate(pieces):
             table[state, token] = _after(delimiter, delimiter[:state] + piece)
-    table[met:] = np.array([_met(met, _lack(piece)) for piece in pieces], np.int64)
     for token, piece in enumerate(pieces):
         going_on = len(piece) - len(piece.lstrip(CONTINUING))
-        for lack in range(1, LONGEST_LACK + 1) if going_on or not piece else ():
+        for lack in range(1, LONGEST_LACK + 1):
             used = min(lack, going_on)
             rest = lack - used if used == len(piece) else _lack(piece[used:])
             table[met + lack - 1, token] = _met(met, rest)

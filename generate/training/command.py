@@ -177,5 +177,6 @@ def _fit(*settings: Any) -> Fit:
 
 
 def _say(report: dict[str, Any]) -> None:
-    """Prints the report as JSON, as it stands in report.json."""
-    typer.echo(json.dumps(report, indent=2, ensure_ascii=False))
+    """Prints the report as JSON, without the names of the held-out questions, which report.json has as well."""
+    shown = {key: value for key, value in report.items() if key != "held_out_questions"}
+    typer.echo(json.dumps(shown, indent=2, ensure_ascii=False))
