@@ -49,7 +49,7 @@ WHY = {
         "The revision model was trained for minutes on a CPU and samples at temperature 1.5: it loses what an"
         " earlier attempt had right more often than it mends what was wrong."
     ),
-    "right turned wrong": ("As above; pooled over up to 64 attempts."),
+    "right turned wrong": "As above; pooled over up to 64 attempts.",
     "sequential": "Follows from attempts that get worse along the chain.",
     "pooled majority": "As in the paper.",
     "ratio": "Follows from attempts that get worse: parallel samples are best at every level.",

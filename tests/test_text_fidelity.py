@@ -93,6 +93,7 @@ def test_steps_are_what_was_written(kind: type[TransformersSampler], delimiter: 
         assert [step.tokens for step in steps] == lengths
         for step in steps[:-1]:
             assert step.stop == "step" and delimiter in step.text
+            assert step.text.endswith(delimiter) or not step.text.endswith(BROKEN)
         assert steps[-1].stop == "eos" if ended else steps[-1].stop == "length" and len(tokens) == 40
         closed += len(steps) - 1
         torn += any(len(pieces[token].decode(errors="ignore").encode()) < len(pieces[token]) for token in tokens)

@@ -162,19 +162,9 @@ def test_reviser_learns_what_follows_wrong_attempts_and_records_chains(
     trees: Path, models: tuple[str, str], tmp_path: Path
 ) -> None:
     report = trained(
-        "reviser",
-        trees,
-        "--model",
-        models[0],
-        "--out",
-        tmp_path / "reviser",
-        "--epochs",
-        5,
-        "--separator",
-        "<next>",
-        "--any-attempts",
-        0.5,
-    )
+        "reviser", trees, "--model", models[0], "--out", tmp_path / "reviser", "--epochs", 5, "--separator", "<next>",
+        "--any-attempts", 0.5,
+    )  # fmt: skip
     after, before = report["held_out"], report["held_out_before"]
     assert all(after[name] < 0.9 * before[name] for name in ("loss", "loss_after_wrong", "loss_after_right"))
     assert 0 < after["num_after_right"] < after["num_after_wrong"] < after["num_revisions"]

@@ -19,6 +19,8 @@ import torch
 
 from cache import open_cache
 from generate.keys import node_key
+from generate.loading import load_tokenizer
+from generate.prompts import Prompts, chat_renderer
 from generate.protocols import Request
 from generate.samplers.completion import begins_before
 from generate.samplers.completions_client import CompletionsClient
@@ -117,17 +119,23 @@ def test_it_fills_every_plan(tmp_path: Path, models: tuple[str, str], served: Se
     assert {row["supported"] for row in rows} == {1}
     again = tts_sim("generate", "run", "--config", file)
     assert again.status == 0 and "run 'base': 0 draws" in again.out and "run 'revise': 0 draws" in again.out
-    what_it_gives(cache)
+    what_it_gives(cache, models[0])
 
 
-def what_it_gives(path: Path) -> None:
-    """Whole steps, counts of tokens, and no log-probabilities."""
+def what_it_gives(path: Path, model: str) -> None:
+    """Whole steps, counts of tokens, no log-probabilities; an end where the model ended and nowhere else."""
+    prompts = Prompts("{prompt}", "good", chat_renderer(load_tokenizer(model), "qwen2"))
     with open_cache(path) as cache:
-        nodes = cache.table("nodes")
+        nodes = cache.table("nodes").sort("node_id")
     assert nodes["logprob"].null_count() == nodes["min_logprob"].null_count() == len(nodes)
     assert nodes["tokens"].min() > 0 and set(nodes["stop"]) == {"step", "eos", "length"}
+    before: dict[int | None, str] = {None: ""}
     for node in nodes.filter(nodes["run_id"] == "base").iter_rows(named=True):
-        assert (DELIMITER in node["text"]) == (node["stop"] == "step") or node["stop"] == "length"
+        text, above = node["text"], before[node["parent_id"]]
+        before[node["node_id"]] = above + text
+        assert (DELIMITER in text) == (node["stop"] == "step") or node["stop"] == "length"
+        if node["stop"] == "eos" and begins_before(prompts.full("") + above, text, DELIMITER):
+            assert node["tokens"] > 1  # not the one token at which the server stopped, but the end that came after it
 
 
 def test_steps_are_those_of_the_model(models: tuple[str, str], served: Served) -> None:

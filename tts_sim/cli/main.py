@@ -81,7 +81,7 @@ def main() -> None:
 def _run() -> int:
     """Exit status of the command; raises a closed pipe and Ctrl-C, which typer, rich and DuckDB disguise."""
     try:
-        command_line(sys.argv[1] if len(sys.argv) > 1 else None)()
+        command_line(*sys.argv[1:2])()
     except SystemExit as ended:
         if isinstance(ended.__context__, BrokenPipeError):
             raise ended.__context__ from None
